@@ -1,0 +1,71 @@
+# Everything a person or a machine runs here; needs python3 (3.11 or newer) with venv, git, make and g++.
+#   make install PIP_FLAGS="..."     hand flags to pip, e.g. for a CPU-only torch
+#   make quickstart ARGS="seed=1"    hand overrides to the run
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON    ?= python3
+VENV      := .venv
+BIN       := $(VENV)/bin
+STAMP     := $(VENV)/.installed
+PIP_FLAGS ?=
+ARGS      ?=
+SEED      ?= 0
+NAME      ?=
+
+# DeepSpeed looks for ninja on the path, and asks which accelerator to use; with no GPU the answer is the CPU.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 1)
+ifeq ($(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU'),0)
+export DS_ACCELERATOR ?= cpu
+endif
+
+.PHONY: help install quickstart test test-slow check format bench reproduce clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
+
+install: $(STAMP) ## make .venv and install the package with what training and development need
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --editable '.[train,dev]'
+	@touch $@
+
+quickstart: install ## train, evaluate, save and reload a tiny model, and print the table (minutes, on a CPU)
+	$(BIN)/deepspeed --num_gpus 1 training/train.py configs/tiny/quickstart.yaml $(ARGS)
+
+test: install ## run the tests that need no accelerator, no network and little time
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network" $(ARGS)
+
+test-slow: install ## run the fuzz, the matrices and the whole runs
+	$(BIN)/python -m pytest -m "slow and not gpu and not network" $(ARGS)
+
+check: install ## format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: install ## rewrite the code as `make check` wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## measure the renderer, one JSON line
+	OMP_NUM_THREADS=1 $(BIN)/vlmzoo data s2h --task consecutive_table_readout --level hard -n 500 --bench
+
+reproduce: install ## check a claim at small scale: make reproduce NAME=... [SEED=0]
+	@if [[ -z "$(NAME)" || ! -f "configs/reproduce/$(NAME).yaml" ]]; then \
+	  echo "NAME must be a config under configs/reproduce, but is '$(NAME)' instead. There are:" >&2; \
+	  found=$$(cd configs/reproduce 2>/dev/null && ls *.yaml 2>/dev/null | sed 's/\.yaml$$/ /; s/^/  /' || true); \
+	  echo "$${found:-  none yet}" >&2; exit 2; \
+	fi
+	$(BIN)/vlmzoo train "reproduce/$(NAME)" "seed=$(SEED)" $(ARGS)
+
+clean: ## remove what the tools left behind, not the runs
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,74 @@
+"""Where the authors' numbers lie, and what happens where they do not.
+
+A module of golden tests names a folder and a pattern, ``GOLDEN = ("s2h", "table_readout_*.json")``; each test that
+takes the argument ``golden`` then runs once for every entry of the matching files, which are lists of cases.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """One entry of a golden file."""
+
+    path: Path
+    content: Any
+
+
+def golden_folder(name: str) -> Path:
+    """Return the folder of one system; skip the test, or fail it if goldens are required, where it does not exist.
+
+    ``VLMZOO_GOLDEN`` names the folder of all systems, by default ``../shared/golden`` beside the checkout.
+    ``VLMZOO_REQUIRE_GOLDEN=1`` makes a missing folder a failure.
+    """
+    folder = _root() / name
+    if not folder.is_dir():
+        report_missing(f"there is no folder {folder}")
+    return folder
+
+
+def report_missing(reason: str) -> None:
+    """Skip the running test, or fail it if goldens are required."""
+    if os.environ.get("VLMZOO_REQUIRE_GOLDEN") == "1":
+        pytest.fail(f"Goldens are required, but {reason}.")
+    pytest.skip(f"No goldens: {reason}.")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> GoldenCase:
+    """One case of the files that the module's ``GOLDEN`` names."""
+    return request.param
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Skip or fail a test whose files are missing; here, and not in the fixture, so that it fails and not errs."""
+    case = pyfuncitem.funcargs.get("golden")
+    if isinstance(case, str):
+        report_missing(case)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``golden`` once for every case."""
+    if "golden" not in metafunc.fixturenames:
+        return
+    name, pattern = metafunc.module.GOLDEN
+    paths = sorted((_root() / name).glob(pattern))
+    cases = [
+        pytest.param(GoldenCase(path, content), id=f"{name}-{path.stem}-{content.get('uid', number)}")
+        for path in paths
+        for number, content in enumerate(json.loads(path.read_text(encoding="utf-8")))
+    ]
+    missing = pytest.param(f"{_root() / name} has no {pattern}", id=f"{name}-{Path(pattern).stem}-missing")
+    metafunc.parametrize("golden", cases or [missing], indirect=True)
+
+
+def _root() -> Path:
+    default = Path(__file__).resolve().parents[3] / "shared" / "golden"
+    return Path(os.environ.get("VLMZOO_GOLDEN") or default)

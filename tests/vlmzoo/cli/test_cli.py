@@ -1,0 +1,194 @@
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import vlmzoo
+import vlmzoo.runs
+from vlmzoo.cli import app, run_command
+from vlmzoo.cli.doctor import extras_installed
+from vlmzoo.zoo import list_models
+
+RUN = """\
+model: llava-1.5-7b
+experience: {type: supervised}
+optim: {learning_rate: 1e-3}
+num_steps: 20
+output_dir: runs/test
+"""
+
+
+def run(*words, code=0):
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def make_file(folder, text=RUN):
+    path = folder / "run.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_without_a_command_the_commands_are_listed():
+    output = run("--help").output
+    for command in ("list", "info", "generate", "train", "eval", "data", "tiny", "doctor"):
+        assert command in output
+
+
+def test_the_version_is_the_package_version():
+    assert run("--version").stdout.strip() == vlmzoo.__version__
+
+
+def test_list_names_every_model():
+    output = run("list").stdout
+    assert all(name in output for name in list_models())
+
+
+def test_list_matches_a_pattern():
+    names = [info["name"] for info in json.loads(run("list", "llava-1.5-7*", "--json").stdout)]
+    assert names == ["llava-1.5-7b"]
+    assert "No model of the zoo matches `none*`." in run("list", "none*").stdout
+
+
+def test_info_tells_what_is_known():
+    output = run("info", "llava-1.5-7b").stdout
+    assert "7,062.9 M" in output
+    assert json.loads(run("info", "llava-1.5-7b", "--json").stdout)["image_tokens"] == 576
+
+
+def test_an_error_is_a_sentence_on_stderr_and_exit_code_2():
+    result = run("info", "lava-1.5-7b", code=2)
+    assert result.stderr.startswith("error: There is no model named `lava-1.5-7b`. Did you mean `llava-1.5-7b`?")
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_a_script_shows_errors_the_same_way(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run_command(lambda: vlmzoo.model_info("lava-1.5-7b"))
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: There is no model named `lava-1.5-7b`.")
+    run_command(lambda: vlmzoo.model_info("llava-1.5-7b"))
+
+
+def test_debug_lets_the_error_through():
+    result = CliRunner().invoke(app, ["--debug", "info", "lava-1.5-7b"])
+    assert isinstance(result.exception, vlmzoo.zoo.RegistryError)
+
+
+def test_a_dry_run_prints_the_resolved_config(tmp_path):
+    output = run("train", make_file(tmp_path), "optim.learning_rate=1e-4", "--dry-run").stdout
+    config = json.loads(output)
+    assert config["optim"]["learning_rate"] == 1e-4
+    assert config["objective"] == {"type": "next_token"}
+
+
+def test_train_hands_the_checked_config_to_the_run(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(vlmzoo.runs, "train_run", trained.append)
+    run("train", make_file(tmp_path), "num_steps=3")
+    assert [config.num_steps for config in trained] == [3]
+
+
+def test_eval_hands_the_checked_config_to_the_evaluation(tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr(vlmzoo.runs, "evaluate_run", lambda config, overwrite: measured.append(config))
+    path = make_file(tmp_path, "model: a/b\nbenchmarks: {hard: {type: synthetic}}\noutput_dir: x\n")
+    run("eval", path, "model=runs/mine/final")
+    assert [config.model.path for config in measured] == ["runs/mine/final"]
+
+
+def test_a_faulty_config_is_answered_with_all_its_faults(tmp_path):
+    stderr = run("train", make_file(tmp_path), "num_stps=3", "optim.eps=-1", code=2).stderr
+    assert "has 2 faults:" in stderr
+    assert "Did you mean `num_steps`?" in stderr
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "llava"
+    assert run("tiny", "llava-1.5-7b", "--out", folder).stdout.strip() == str(folder)
+    return folder
+
+
+def test_a_miniature_is_a_small_folder_that_loads(miniature):
+    assert sum(path.stat().st_size for path in miniature.iterdir()) < 10e6
+    model, processor = vlmzoo.load_model(miniature)
+    assert model.num_image_tokens == processor.num_image_tokens == 16
+
+
+def test_a_miniature_never_replaces_what_is_there(miniature):
+    stderr = run("tiny", "llava-1.5-7b", "--out", miniature, code=2).stderr
+    assert "`--out` must be a new or empty folder" in stderr
+
+
+def test_a_question_about_pictures_is_answered(miniature, tmp_path):
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (30, 20), "red").save(picture)
+    words = ("generate", miniature, "--prompt", "What?", "--max-new-tokens", 4, "--device", "cpu")
+    answers = [run(*words, *images).stdout for images in ((), ("-i", picture), ("-i", picture, "-i", picture))]
+    assert all(answer.endswith("\n") for answer in answers)
+
+
+def test_a_missing_picture_is_named(miniature):
+    stderr = run("generate", miniature, "-p", "What?", "-i", "no/such.png", code=2).stderr
+    assert "no/such.png" in stderr
+
+
+def test_a_missing_model_is_named():
+    assert "`nowhere` is no folder" in run("generate", "./nowhere", "-p", "What?", code=2).stderr
+
+
+def test_data_are_written_as_files(tmp_path):
+    words = ("data", "s2h", "--task", "consecutive_table_readout", "-n", 2, "--kinds", "text, image", "--out", tmp_path)
+    written = run(*words).stdout.split()
+    assert len(written) == 2
+    assert [len(json.loads(Path(path).read_text())) for path in written] == [2, 2]
+    assert len(list((tmp_path / "images").glob("*.png"))) == 2
+
+
+def test_a_bench_is_one_json_line():
+    output = run("data", "s2h", "--task", "consecutive_table_readout", "--level", "hard", "-n", 2, "--bench").stdout
+    assert len(output.strip().splitlines()) == 1
+    assert {"images_per_s", "written_per_s", "texts_per_s"} <= json.loads(output).keys()
+
+
+@pytest.mark.parametrize("words", [(), ("--bench", "--out", "x")])
+def test_data_are_either_written_or_measured(words):
+    stderr = run("data", "s2h", "--task", "consecutive_table_readout", *words, code=2).stderr
+    assert "Exactly one of `--out FOLDER` and `--bench` must be given." in stderr
+
+
+def test_an_unknown_task_is_answered_with_the_nearest():
+    stderr = run("data", "s2h", "--task", "consecutive_table_readot", "--bench", code=2).stderr
+    assert "Did you mean `consecutive_table_readout`?" in stderr
+
+
+def test_doctor_tells_versions_attention_and_tools():
+    output = run("doctor").stdout
+    for word in ("torch", "transformers", "cpu", "sdpa", "g++", "ninja"):
+        assert word in output
+
+
+def test_extras_are_read_from_the_metadata(monkeypatch):
+    requirements = ["numpy>=1", 'numpy>=1; extra == "one"', 'no-such-package>=2; extra == "two"']
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: requirements)
+    assert extras_installed() == {"one": [], "two": ["no-such-package"]}
+
+
+def test_help_does_not_wait_for_torch(fresh_python):
+    code = "import sys, vlmzoo.cli; print([m for m in ('torch', 'transformers', 'numpy') if m in sys.modules])"
+    assert fresh_python(code) == "[]"
+
+
+def test_the_entry_point_exits_with_2_on_an_error(repository):
+    command = [sys.executable, "-c", "from vlmzoo.cli import main; main()", "info", "nothing"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: There is no model named `nothing`.")

@@ -1,0 +1,114 @@
+"""The supervised experience: every row once an epoch, a cursor that can be put back, denominators of the step."""
+
+import json
+
+import pytest
+
+from vlmzoo import build_processor
+from vlmzoo.errors import ConfigError, DataError, RegistryError
+from vlmzoo.experience import EXPERIENCES
+
+TASK = {"type": "consecutive_table_readout", "style": "compact", "num_rows": 2, "num_cols": 3, "path_cells": [2, 3]}
+SYNTHETIC = {"type": "synthetic", "task": TASK, "kinds": {"text": 1, "image": 1}}
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return build_processor(
+        {
+            "family": "llava",
+            "encoder": {
+                "type": "clip",
+                "image_size": 28,
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_layers": 2,
+                "num_heads": 2,
+            },
+            "projector": {"type": "linear"},
+            "language_model": {
+                "type": "causal_lm",
+                "model_type": "llama",
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+            },
+            "processor": {
+                "image": {"size": 28},
+                "tokenizer": {"type": "byte_bpe", "corpus": [TASK], "vocab_size": 320, "num_samples": 20},
+            },
+        }
+    )
+
+
+def make(processor, source=SYNTHETIC, **options):
+    given = {"processor": processor, "micro_batch_size": 2, "accumulation_steps": 2, "seed": 0}
+    return EXPERIENCES.build({"type": "supervised", "source": source, **options}, **given)
+
+
+def take(experience, num):
+    steps = iter(experience)
+    return [next(steps) for _ in range(num)]
+
+
+def rows_of(steps):
+    return [row for step in steps for batch in step.micro_batches for row in batch.inputs["input_ids"].tolist()]
+
+
+def test_a_step_has_its_micro_batches_and_counts_all_of_its_targets(processor):
+    (step,) = take(make(processor), 1)
+    assert [batch.inputs["input_ids"].shape[0] for batch in step.micro_batches] == [2, 2]
+    counted = sum(int((batch.inputs["labels"][:, 1:] != -100).sum()) for batch in step.micro_batches)
+    assert step.denominators == {"tokens": counted, "sequences": 4.0}
+
+
+def test_rows_of_a_step_are_grouped_by_length(processor):
+    (step,) = take(make(processor), 1)
+    lengths = [batch.inputs["attention_mask"].sum(dim=1).tolist() for batch in step.micro_batches]
+    flat = [length for batch in lengths for length in batch]
+    assert flat == sorted(flat)
+
+
+def test_another_takes_over_where_one_stood(processor):
+    whole = take(make(processor), 4)
+    first = make(processor)
+    take(first, 2)
+    state = json.loads(json.dumps(first.state_dict()))
+    second = make(processor)
+    second.load_state_dict(state)
+    assert rows_of(take(second, 2)) == rows_of(whole[2:])
+
+
+def test_an_epoch_visits_every_row_once_and_the_next_in_another_order(processor, tmp_path):
+    records = [
+        {"id": str(i), "conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": f"{i}"}]}
+        for i in range(8)
+    ]
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(records))
+    steps = take(make(processor, {"type": "llava_json", "path": str(path)}), 4)
+    first, second = rows_of(steps[:2]), rows_of(steps[2:])
+    assert len({tuple(row) for row in first}) == len({tuple(row) for row in second}) == 8
+    assert first != second
+
+
+def test_conversations_that_are_too_long_are_counted_or_refused(processor):
+    lengths = sorted(len([t for t in row if t]) for row in rows_of(take(make(processor), 5)))
+    limit = lengths[len(lengths) // 2]
+    skipping = make(processor, max_tokens=limit, on_too_long="skip")
+    assert max(batch.inputs["input_ids"].shape[1] for s in take(skipping, 5) for batch in s.micro_batches) <= limit
+    assert skipping.state_dict()["num_skipped"] > 0
+    with pytest.raises(DataError, match="but only 3 are allowed"):
+        take(make(processor, max_tokens=3), 1)
+    with pytest.raises(DataError, match="in a row were longer"):
+        take(make(processor, max_tokens=3, on_too_long="skip"), 1)
+
+
+def test_misspelt_options_are_answered_before_anything_runs(processor):
+    with pytest.raises(ConfigError, match="takes no `max_token`. Did you mean `max_tokens`"):
+        make(processor, max_token=3)
+    with pytest.raises(ConfigError, match="is given `seed` by the library"):
+        EXPERIENCES.check({"type": "supervised", "source": SYNTHETIC, "seed": 1}, runtime=("processor", "seed"))
+    with pytest.raises(RegistryError, match="Did you mean `synthetic`"):
+        make(processor, {"type": "synthetik"})

@@ -1,0 +1,91 @@
+"""DeepSpeed's configuration: every "auto" is resolved, contradictions are refused."""
+
+import json
+
+import pytest
+import torch
+
+from vlmzoo.config.schema import RunConfig
+from vlmzoo.errors import ConfigError
+from vlmzoo.integrations.deepspeed import load_deepspeed_json, resolve_auto
+
+RUN = RunConfig.model_validate(
+    {
+        "model": {"name": "llava-1.5-7b"},
+        "experience": {"type": "supervised", "source": {}},
+        "optim": {"learning_rate": 2e-5, "max_grad_norm": 0.7},
+        "num_steps": 10,
+        "micro_batch_size": 3,
+        "accumulation_steps": 4,
+        "output_dir": "x",
+    }
+)
+
+
+def resolve(spec, dtype=torch.float32):
+    return resolve_auto(spec, RUN, dtype=dtype, hidden_size=64)
+
+
+def holds_auto(node):
+    return node == "auto" or (isinstance(node, dict) and any(holds_auto(value) for value in node.values()))
+
+
+@pytest.mark.parametrize("name", ["zero0", "zero1", "zero2", "zero3"])
+def test_our_own_files_are_found_by_name_and_fully_resolved(name):
+    resolved = resolve(load_deepspeed_json(name))
+    assert not holds_auto(resolved)
+    assert resolved["zero_optimization"]["stage"] == int(name[-1])
+    assert resolved["train_micro_batch_size_per_gpu"] == 3
+    assert resolved["gradient_accumulation_steps"] == 4
+    assert resolved["gradient_clipping"] == 0.7
+    assert resolved["optimizer"]["params"]["lr"] == 2e-5
+
+
+def test_an_empty_spec_is_a_plain_run():
+    resolved = resolve({})
+    assert resolved["optimizer"]["type"] == "AdamW" and "bf16" not in resolved
+
+
+def test_precision_follows_the_dtype():
+    assert resolve({}, torch.bfloat16)["bf16"] == {"enabled": True}
+    auto = {"bf16": {"enabled": "auto"}, "fp16": {"enabled": "auto"}}
+    assert resolve(auto)["bf16"] == {"enabled": False}
+    assert resolve(auto, torch.float16)["fp16"] == {"enabled": True}
+
+
+def test_a_file_of_transformers_kind_is_taken_as_it_is(tmp_path):
+    path = tmp_path / "hf.json"
+    auto = dict.fromkeys(("warmup_min_lr", "warmup_max_lr", "warmup_num_steps"), "auto")
+    spec = {
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "zero_optimization": {"stage": 3, "reduce_bucket_size": "auto", "stage3_prefetch_bucket_size": "auto"},
+        "scheduler": {"type": "WarmupLR", "params": auto},
+    }
+    path.write_text(json.dumps(spec))
+    resolved = resolve(load_deepspeed_json(str(path)))
+    assert resolved["train_batch_size"] == 12
+    assert resolved["zero_optimization"]["reduce_bucket_size"] == 4096
+    assert "scheduler" not in resolved
+
+
+def test_contradictions_and_unknowns_are_refused_with_their_path():
+    with pytest.raises(ConfigError, match=r"deepspeed.train_batch_size` is 5, but the run's batch makes it 12"):
+        resolve({"train_batch_size": 5})
+    with pytest.raises(ConfigError, match=r"deepspeed.scheduler` must be left out"):
+        resolve({"scheduler": {"type": "WarmupLR", "params": {"warmup_num_steps": 5}}})
+    with pytest.raises(ConfigError, match=r"deepspeed.wall_clock_breakdown` is \"auto\", but nothing says"):
+        resolve({"wall_clock_breakdown": "auto"})
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="zero0 to zero3, but is 'zero9'"):
+        load_deepspeed_json("zero9")
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    with pytest.raises(ConfigError, match=r"broken.json` is not JSON"):
+        load_deepspeed_json(str(broken))
+    broken.write_text("[]")
+    with pytest.raises(ConfigError, match="must hold an object, but holds list"):
+        load_deepspeed_json(str(broken))

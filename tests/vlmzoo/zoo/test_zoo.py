@@ -1,0 +1,146 @@
+import json
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from vlmzoo.errors import ConfigError, RegistryError
+from vlmzoo.zoo import Card, list_models, load_card, model_info
+from vlmzoo.zoo.arithmetic import count_image_tokens, count_parameters
+from vlmzoo.zoo.card import Architecture
+
+NAMES = list_models()
+
+
+def make_card_values(name="llava-1.5-7b"):
+    return load_card(name).model_dump()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_card_is_valid_and_named_after_its_file(name):
+    assert load_card(name).name == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_card_tells_its_size_its_terms_and_its_source(name):
+    info = model_info(name)
+    assert info.num_parameters == sum(info.parameters.values()) > 0
+    assert info.image_tokens > 0
+    assert all(info.licence.values())
+    assert info.source
+    assert json.loads(json.dumps(info.to_dict()))["name"] == name
+    assert name in str(info)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_miniature_keeps_the_topology_and_is_small(name):
+    card = load_card(name)
+    miniature = card.miniature()
+    for part in ("encoder", "projector", "language_model"):
+        assert miniature[part]["type"] == getattr(card.architecture, part)["type"]
+    assert miniature["family"] == card.family
+    assert "image_token_id" not in miniature
+    parameters = count_parameters(Architecture.model_validate({**miniature, "image_token_id": 0}))
+    assert sum(parameters.values()) * 4 < 10e6  # bytes, in float32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_block_of_a_card_and_of_its_miniature_passes_its_registry(name):
+    from vlmzoo.plugins import registry_of
+
+    card = load_card(name)
+    for architecture in (card.architecture.model_dump(), card.miniature()):
+        registry_of("encoder").check(architecture["encoder"])
+        registry_of("projector").check(architecture["projector"], runtime=("in_dim", "out_dim"))
+        registry_of("language_model").check(architecture["language_model"])
+        registry_of("tokenizer").check(architecture["processor"]["tokenizer"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counted_parameters_are_those_of_the_blocks(name):
+    import torch
+
+    from vlmzoo.blocks.encoders import ENCODERS
+    from vlmzoo.blocks.language import LANGUAGE_MODELS
+    from vlmzoo.blocks.language.causal_lm import build_language_model
+    from vlmzoo.blocks.projectors import PROJECTORS
+
+    architecture = load_card(name).architecture
+    with torch.device("meta"):
+        encoder = ENCODERS.build(architecture.encoder)
+        language_model = build_language_model(LANGUAGE_MODELS.build(architecture.language_model))
+        projector = PROJECTORS.build(
+            architecture.projector, in_dim=encoder.out_channels, out_dim=language_model.config.hidden_size
+        )
+    parts = {"encoder": encoder, "projector": projector, "language_model": language_model}
+    built = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
+    assert count_parameters(architecture) == built
+    assert count_image_tokens(architecture) == encoder.grid_size[0] * encoder.grid_size[1]
+
+
+# Totals of the key manifests of liuhaotian/llava-v1.5-*, less their rotary buffers (layers x 64).
+@pytest.mark.parametrize(
+    ("name", "total"), [("llava-1.5-7b", 7_062_904_832 - 32 * 64), ("llava-1.5-13b", 13_350_841_856 - 40 * 64)]
+)
+def test_llava_has_the_size_of_its_published_checkpoint(name, total):
+    assert model_info(name).num_parameters == total
+
+
+def test_names_are_matched_by_wildcards():
+    assert list_models("llava-1.5-*") == ["llava-1.5-13b", "llava-1.5-7b"]
+    assert list_models("no-such-*") == []
+
+
+def test_an_unknown_model_is_answered_with_the_nearest():
+    with pytest.raises(RegistryError, match=r"no model named `lava-1\.5-7b`\. Did you mean `llava-1\.5-7b`\?"):
+        model_info("lava-1.5-7b")
+
+
+@pytest.mark.parametrize("name", ["../llava-1.5-7b", "", "llava-1.5-7b.yaml"])
+def test_a_name_is_no_path(name):
+    with pytest.raises(RegistryError, match="There is no model named"):
+        load_card(name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"colour": "red"},
+        {"parity": "surely"},
+        {"name": "With Spaces"},
+        {"paper": {"title": "x", "arxiv": "not an id"}},
+        {"source": 3},
+        {"weights": {"repo": "a/b"}},
+    ],
+)
+def test_a_card_with_a_fault_is_refused(change):
+    with pytest.raises(ValidationError):
+        Card.model_validate({**make_card_values(), **change})
+
+
+def test_a_card_that_names_another_model_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(make_card_values()))
+    monkeypatch.setattr("vlmzoo.zoo._FOLDER", tmp_path)
+    with pytest.raises(ConfigError, match=r"must be named after its model, but names `llava-1\.5-7b` instead"):
+        load_card("other")
+
+
+def test_a_block_without_a_formula_says_where_to_write_one():
+    values = make_card_values()["architecture"]
+    values["encoder"] = {"type": "timm"}
+    with pytest.raises(ConfigError, match=r"but is `timm` instead; add one to vlmzoo/zoo/arithmetic\.py"):
+        count_parameters(Architecture.model_validate(values))
+
+
+@pytest.mark.parametrize(
+    ("projector", "count"),
+    [("identity", 0), ("linear", 1024 * 4096 + 4096), ("mlp1x_gelu", 1024 * 4096 + 4096)],
+)
+def test_projectors_are_counted_by_their_names(projector, count):
+    values = make_card_values()["architecture"] | {"projector": {"type": projector}}
+    assert count_parameters(Architecture.model_validate(values))["projector"] == count
+
+
+def test_the_zoo_loads_without_torch(fresh_python):
+    code = "import sys, vlmzoo; vlmzoo.model_info('llava-1.5-7b'); print('torch' in sys.modules)"
+    assert fresh_python(code) == "False"

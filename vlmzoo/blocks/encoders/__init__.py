@@ -1,0 +1,69 @@
+"""Image encoders: pixels in, one feature map out.
+
+Letters: B images, C channels of a feature map, (H, W) pixels, (h, w) grid.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vlmzoo.errors import ConfigError, ShapeError
+from vlmzoo.registry import Registry
+
+__all__ = ["ENCODERS", "Encoder", "as_height_width"]
+
+
+def as_height_width(size: int | Sequence[int], *, name: str = "image_size") -> tuple[int, int]:
+    """Read a side or a ``(height, width)`` pair, in pixels.
+
+    Raises:
+        ConfigError: if it is neither, or not positive.
+    """
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise ConfigError(f"`{name}` must be a side or a (height, width) pair of positive pixels, but is {size!r}.")
+    return pair[0], pair[1]
+
+
+class Encoder(nn.Module):
+    """What every encoder is: it states its input size, its grid and its channels, and gives a feature map."""
+
+    image_size: tuple[int, int]
+    """(H, W) of the input, in pixels."""
+    grid_size: tuple[int, int]
+    """(h, w) of the feature map."""
+    out_channels: int
+    """C of the feature map."""
+
+    @abstractmethod
+    def features(self, pixel_values: Tensor) -> Tensor:
+        """Encode images of the right size: ``(B, 3, H, W)`` to ``(B, C, h, w)``."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Encode images.
+
+        Args:
+            pixel_values: ``(B, 3, H, W)``, normalised by the processor.
+
+        Returns:
+            A feature map of shape ``(B, C, h, w)``.
+
+        Raises:
+            ShapeError: if the images are not of ``image_size``.
+        """
+        if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != (3, *self.image_size):
+            raise ShapeError(
+                f"`pixel_values` must be (B, 3, {self.image_size[0]}, {self.image_size[1]}), but is "
+                f"{tuple(pixel_values.shape)} instead; use the model's own processor."
+            )
+        return self.features(pixel_values)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return next(self.parameters()).dtype
+
+
+ENCODERS: Registry[Encoder] = Registry("encoder", "vlmzoo.blocks.encoders")

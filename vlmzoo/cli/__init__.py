@@ -1,0 +1,83 @@
+"""The command line, for people: ``vlmzoo list | info | generate | train | eval | data | tiny | doctor``.
+
+Each command imports what it needs when it runs, so that ``vlmzoo --help`` is quick.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from vlmzoo.cli import commands
+from vlmzoo.cli.doctor import doctor
+from vlmzoo.errors import VlmzooError
+
+__all__ = ["app", "main", "run_command"]
+
+_FAULT = 2
+"""Exit code of an error that the caller can mend; click uses the same for a wrong option."""
+
+
+@contextmanager
+def _plain_errors(*, debug: bool = False) -> Iterator[None]:
+    """Show an error of this library as its sentence and leave; a traceback only for those who ask."""
+    try:
+        yield
+    except VlmzooError as error:
+        if debug:
+            raise
+        Console(stderr=True).print(Text(f"error: {error}", style="red"), soft_wrap=True)
+        raise SystemExit(_FAULT) from error
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        with _plain_errors(debug=bool(ctx.params.get("debug"))):
+            return super().invoke(ctx)
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("list")(commands.list_models)
+app.command()(commands.info)
+app.command()(commands.generate)
+app.command()(commands.train)
+app.command("eval")(commands.evaluate)
+app.command()(commands.tiny)
+app.command()(doctor)
+
+data = typer.Typer(no_args_is_help=True, help="Make data.")
+data.command("s2h")(commands.data_s2h)
+app.add_typer(data, name="data")
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from vlmzoo import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error was raised.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Vision-language models as bases with adapters: look, train, measure."""
+
+
+def main() -> None:
+    """Run the command that the arguments name; the entry point ``vlmzoo``."""
+    app()
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a script's own function as the command line would: an error of this library is a sentence and exit code 2."""
+    with _plain_errors():
+        command()

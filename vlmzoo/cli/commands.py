@@ -1,0 +1,182 @@
+"""What each command does: read its options, call the library, show the answer."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from vlmzoo.errors import ConfigError
+
+__all__ = ["data_s2h", "evaluate", "generate", "info", "list_models", "tiny", "train"]
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A folder that `load_model` reads, or a Hub id.")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A model of the zoo, see `vlmzoo list`.")]
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A YAML file, or a name such as tiny/quickstart.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides, e.g. optim.learning_rate=1e-4.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the config, print what it resolves to, and stop.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="Shell wildcards, e.g. 'llava*'.")] = "*", as_json: AsJson = False
+) -> None:
+    """List the models of the zoo."""
+    from vlmzoo import zoo
+
+    infos = [zoo.model_info(name) for name in zoo.list_models(pattern)]
+    if as_json:
+        typer.echo(json.dumps([info.to_dict() for info in infos], indent=2))
+        return
+    table = Table()
+    table.add_column("model", no_wrap=True)
+    table.add_column("family")
+    for heading in ("parameters", "tokens per image"):
+        table.add_column(heading, justify="right")
+    for heading in ("licence of the weights", "parity"):
+        table.add_column(heading)
+    for info in infos:
+        size = f"{info.num_parameters / 1e9:.2f} B"
+        table.add_row(info.name, info.family, size, str(info.image_tokens), info.licence["weights"], info.parity)
+    Console().print(table if infos else f"No model of the zoo matches `{pattern}`.", highlight=False)
+
+
+def info(name: NameArgument, as_json: AsJson = False) -> None:
+    """Say what is known of a model: parameters by part, tokens per image, memory, licence, paper, weights, parity."""
+    from vlmzoo import model_info
+
+    known = model_info(name)
+    if as_json:
+        typer.echo(json.dumps(known.to_dict(), indent=2))
+        return
+    table = Table(show_header=False, box=None)
+    for label, text in known.rows():
+        table.add_row(f"[bold]{label}[/bold]", text)
+    Console().print(table, highlight=False)
+
+
+def generate(
+    model: ModelArgument,
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="What to ask.")],
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", "-i", help="A picture; may be given several times.")
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Limit of the answer, in tokens.")] = 256,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; without it a GPU if there is one.")] = None,
+) -> None:
+    """Answer one question about images, greedily."""
+    import torch
+
+    from vlmzoo import load_model
+    from vlmzoo.evaluation import complete
+    from vlmzoo.types import Sample, user
+
+    images = list(image or [])
+    loaded, processor = load_model(model, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    question = Sample(messages=[user(prompt, num_images=len(images))], images=images, id="prompt")
+    [answer] = complete(loaded, processor, [question], max_new_tokens=max_new_tokens)
+    typer.echo(answer.text)
+
+
+def train(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Train the run that a config describes, in this process; for several use the launcher and training/train.py."""
+    from vlmzoo.config import load_config
+
+    checked = load_config(config, overrides or [])
+    if dry_run:
+        _print_config(checked)
+        return
+    from vlmzoo.runs import train_run
+
+    train_run(checked)
+
+
+def evaluate(
+    config: ConfigArgument,
+    overrides: Overrides = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Throw away another model's answers in the folder.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Measure a model on the benchmarks that a config names."""
+    from vlmzoo.config import EvalConfig, load_config
+
+    checked = load_config(config, overrides or [], schema=EvalConfig)
+    if dry_run:
+        _print_config(checked)
+        return
+    from vlmzoo.runs import evaluate_run
+
+    evaluate_run(checked, overwrite=overwrite)
+
+
+def tiny(
+    name: NameArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the miniature.")],
+    seed: Annotated[int, typer.Option(help="Of the random weights.")] = 0,
+) -> None:
+    """Write a random miniature of a model: same topology, same habits, a few megabytes."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"`--out` must be a new or empty folder, but `{out}` holds something; choose another.")
+    import torch
+
+    from vlmzoo import build_model
+    from vlmzoo.checkpoint import save_model
+    from vlmzoo.zoo import load_card
+
+    torch.manual_seed(seed)
+    model = build_model(load_card(name).miniature())
+    typer.echo(str(save_model(model, model.processor, out)))
+
+
+def data_s2h(
+    task: Annotated[str, typer.Option(help="A synthetic task, e.g. consecutive_table_readout.")],
+    level: Annotated[str, typer.Option(help="simple, medium or hard.")] = "simple",
+    num: Annotated[int, typer.Option("-n", "--num", min=1, help="Instances.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the instances.")] = 0,
+    kinds: Annotated[
+        str, typer.Option(help="Comma-separated: text, image, image_via_text, conversion.")
+    ] = "text,image",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for JSON and PNG files.")] = None,
+    bench: Annotated[bool, typer.Option("--bench", help="Write nothing; measure and print one JSON line.")] = False,
+) -> None:
+    """Write the instances of a synthetic task as files, or measure how fast they are made."""
+    if (out is None) != bench:
+        raise ConfigError("Exactly one of `--out FOLDER` and `--bench` must be given.")
+    from vlmzoo.data.export import bench_task, export_task
+    from vlmzoo.data.synthetic import TASKS
+
+    built = TASKS.build({"type": task, "level": level})
+    if out is None:
+        typer.echo(json.dumps(bench_task(built, num=num, seed=seed)))
+        return
+    names = [kind.strip() for kind in kinds.split(",")]
+    with _progress(f"{task}, {level}") as report:
+        paths = export_task(built, kinds=names, num=num, seed=seed, out_dir=out, report=report)  # type: ignore[arg-type]
+    for path in paths:
+        typer.echo(str(path))
+
+
+def _print_config(config: BaseModel) -> None:
+    typer.echo(json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal, nothing elsewhere; give what moves it: (done, of all)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(label)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -1,0 +1,19 @@
+"""Configurations: YAML in, checked values out, every fault reported at once; loads without torch."""
+
+from vlmzoo.config.files import find_config, list_configs
+from vlmzoo.config.loading import load_config
+from vlmzoo.config.resolved import dump_resolved
+from vlmzoo.config.schema import EvalConfig, HubConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig
+
+__all__ = [
+    "EvalConfig",
+    "HubConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "dump_resolved",
+    "find_config",
+    "list_configs",
+    "load_config",
+]

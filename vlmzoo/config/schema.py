@@ -1,0 +1,156 @@
+"""The skeleton of a configuration; the open ends are ``{type: …}`` mappings that the registries check."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+__all__ = ["EvalConfig", "HubConfig", "ModelConfig", "OptimConfig", "RunConfig", "ScheduleConfig"]
+
+Spec = dict[str, Any]
+"""A ``{type: name, **arguments}`` mapping, checked against a registry when it is built."""
+
+
+def _refuse_bool(value: object) -> object:
+    if isinstance(value, bool):  # Python would count with it
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_refuse_bool)]
+Number = Annotated[float, BeforeValidator(_refuse_bool)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ModelConfig(_Strict):
+    """Which model: a card of the zoo by ``name``, a folder or Hub id by ``path``, or an ``architecture`` spelt out.
+
+    A bare string stands for a ``path`` if it is a folder or has a slash, and for a ``name`` otherwise.
+    """
+
+    name: str | None = None
+    """A card of the zoo, e.g. ``llava-1.5-7b``."""
+    path: str | None = None
+    """A folder written by ``save_pretrained``, or a Hub id."""
+    architecture: Spec | None = None
+    """``{family, encoder, projector, language_model, processor}``; beside ``name`` it overrides the card's."""
+    pretrained: bool = False
+    """Whether to load the card's weights; an architecture spelt out always starts from scratch."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub."""
+    dtype: str = "auto"
+    """``float32``, ``bfloat16``, ``float16``; ``auto`` is bfloat16 on an accelerator that has it, else float32."""
+    attn_implementation: str | None = None
+    """``sdpa``, ``eager``, ``flash_attention_2``, ``flash_attention_3``, ``flex_attention``; None lets it choose."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, values: Any) -> Any:
+        if not isinstance(values, str):
+            return values
+        return {"path" if "/" in values or Path(values).is_dir() else "name": values}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelConfig":
+        if (self.name is not None) + (self.path is not None) + (self.architecture is not None and not self.name) != 1:
+            raise ValueError("give exactly one of `name`, `path` and `architecture`")
+        return self
+
+
+class ScheduleConfig(_Strict):
+    """How the learning rate moves over the run."""
+
+    type: Literal["cosine", "linear", "constant"] = "cosine"
+    """Shape after the warm-up."""
+    warmup: Number = Field(default=0.03, ge=0.0, lt=1.0)
+    """Linear warm-up, as a fraction of all steps (LLaVA: 0.03)."""
+    final: Number = Field(default=0.0, ge=0.0, le=1.0)
+    """Where it ends, as a fraction of the peak."""
+
+
+class OptimConfig(_Strict):
+    """AdamW and what it touches."""
+
+    learning_rate: Number = Field(gt=0.0)
+    """Peak learning rate."""
+    betas: tuple[Number, Number] = (0.9, 0.999)
+    """Decay of the running mean and of the running square."""
+    eps: Number = Field(default=1e-8, gt=0.0)
+    """Added to the root of the running square."""
+    weight_decay: Number = Field(default=0.0, ge=0.0)
+    """Decoupled; not applied to biases and norms (LLaVA: 0)."""
+    max_grad_norm: Number = Field(default=1.0, ge=0.0)
+    """Clip the global norm of the gradient at this; 0 leaves it."""
+    part_learning_rates: dict[str, Number] = Field(default_factory=dict)
+    """Peak learning rate of single parts, e.g. ``{projector: 1.0e-3}``."""
+    frozen: list[str] = Field(default_factory=list)
+    """Parts that do not learn, e.g. ``[encoder]``."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """How the learning rate moves."""
+
+
+class HubConfig(_Strict):
+    """Where to push the trained model."""
+
+    repo_id: str
+    """``owner/name``."""
+    private: bool = True
+    """Whether only the owner sees it."""
+
+
+class EvalConfig(_Strict):
+    """One evaluation: a model on some benchmarks."""
+
+    model: ModelConfig
+    """What is measured."""
+    benchmarks: dict[str, Spec] = Field(min_length=1)
+    """``{label: {type: name, …}}``; the label names its folder and its row in the table."""
+    output_dir: str
+    """Where ``generations.jsonl``, ``scores.json`` and the table go."""
+    batch_size: Count = Field(default=16, ge=1)
+    """Prompts answered at once."""
+    seed: Count = 0
+    """Of the bootstrap."""
+
+
+class RunConfig(_Strict):
+    """One training run."""
+
+    model: ModelConfig
+    """What learns."""
+    experience: Spec
+    """What it learns from, e.g. ``{type: supervised, source: …}``."""
+    objective: Spec = Field(default_factory=lambda: {"type": "next_token"})
+    """What it minimises."""
+    optim: OptimConfig
+    """How it moves."""
+    num_steps: Count = Field(ge=1)
+    """Optimisation steps."""
+    micro_batch_size: Count = Field(default=1, ge=1)
+    """Sequences in one forward pass on one rank."""
+    accumulation_steps: Count = Field(default=1, ge=1)
+    """Micro-batches in one step on one rank."""
+    deepspeed: str | Spec = Field(default_factory=dict)
+    """A DeepSpeed JSON (path or mapping); ``"auto"`` values are resolved from this config."""
+    output_dir: str
+    """The run's folder."""
+    seed: Count = 0
+    """Of weights, data and shuffling."""
+    report_to: list[Literal["tensorboard"]] = Field(default_factory=lambda: ["tensorboard"])
+    """Trackers beside the journal."""
+    samples_every: Count = Field(default=0, ge=0)
+    """Every so many steps, write what the model says to ``samples.jsonl``; 0 never."""
+    evaluation: dict[str, Spec] = Field(default_factory=dict)
+    """Benchmarks to run on the trained model, by label."""
+    eval_batch_size: Count = Field(default=16, ge=1)
+    """Prompts answered at once in evaluation."""
+    title: str | None = None
+    """Heading of the report; None takes the folder's name."""
+    notes: list[str] = Field(default_factory=list)
+    """What a reader of the report must know to judge its figures, a sentence each."""
+    hub: HubConfig | None = None
+    """Where to push the result, if anywhere."""

@@ -1,0 +1,1 @@
+"""Data: images, conversations, processors, sources and synthetic tasks."""

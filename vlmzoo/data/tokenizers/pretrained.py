@@ -1,0 +1,32 @@
+"""A tokenizer from the Hub or a folder, with the image placeholder added."""
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from vlmzoo.data.tokenizers import IMAGE_TOKEN, TOKENIZERS
+from vlmzoo.errors import DataError
+
+__all__ = ["pretrained_tokenizer"]
+
+
+@TOKENIZERS.register("pretrained", source="transformers, AutoTokenizer", tiny={"repo": ""})
+def pretrained_tokenizer(*, repo: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load a tokenizer and make sure that it knows ``<image>`` and a padding token.
+
+    Args:
+        repo: Hub id or folder.
+        revision: branch, tag or commit.
+
+    Raises:
+        DataError: if it cannot be found.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(repo, revision=revision)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"The tokenizer of `{repo}` cannot be loaded ({str(error).splitlines()[0]}); check the name, the network, "
+            "or give the path of a folder that holds it."
+        ) from error
+    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]}, replace_additional_special_tokens=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    return tokenizer

@@ -1,0 +1,45 @@
+"""How many processes train together, and sums over them; alone, everything is what it is."""
+
+import os
+from collections.abc import Mapping
+
+import torch
+import torch.distributed as dist
+
+__all__ = ["barrier", "is_main", "rank", "sum_over_ranks", "world_size"]
+
+
+def rank() -> int:
+    """Return this process's number, 0 for the one that writes and speaks."""
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0"))
+
+
+def world_size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Say whether this process writes and speaks."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def sum_over_ranks(values: Mapping[str, float]) -> dict[str, float]:
+    """Add each value up over all processes, in float64.
+
+    Args:
+        values: the same names on every process.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return {name: float(value) for name, value in values.items()}
+    names = sorted(values)
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    totals = torch.tensor([float(values[name]) for name in names], dtype=torch.float64, device=device)
+    dist.all_reduce(totals)
+    return dict(zip(names, totals.tolist(), strict=True))

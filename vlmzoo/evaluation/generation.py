@@ -1,0 +1,114 @@
+"""Prompts in, completions out: batched greedy sampling from any processor and model of transformers' kind."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vlmzoo.data.conversations import with_images
+from vlmzoo.types import Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+__all__ = ["Completion", "complete", "sampling_exclusions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """What the model said to one prompt.
+
+    Args:
+        text: decoded, without special tokens.
+        num_prompt_tokens: without padding, with the visual tokens.
+        num_completion_tokens: up to the end-of-sequence token, and with it.
+        finished: whether that token came before the limit.
+    """
+
+    text: str
+    num_prompt_tokens: int
+    num_completion_tokens: int
+    finished: bool
+
+
+def complete(
+    model: "PreTrainedModel", processor: "ProcessorMixin", samples: Sequence[Sample], *, max_new_tokens: int
+) -> list[Completion]:
+    """Answer B prompts at once, greedily.
+
+    Args:
+        model: put into evaluation mode meanwhile.
+        processor: its chat template renders the prompts, its tokenizer reads the answers.
+        samples: B samples, each ending with a user turn.
+        max_new_tokens: the limit of each completion.
+
+    Returns:
+        B completions, in the order of the samples.
+    """
+    inputs = _prompt_inputs(processor, samples, like=model)
+    generate: Any = model.generate  # its parameters are the model's own
+    eos_ids = _eos_ids(model, processor)
+    excluded = sampling_exclusions(processor, keep=eos_ids)
+    suppressed = {"suppress_tokens": excluded} if excluded else {}
+    was_training = model.training
+    model.eval()
+    try:
+        ids = generate(**inputs, **suppressed, max_new_tokens=max_new_tokens, do_sample=False)
+    finally:
+        model.train(was_training)
+    prompt_length = inputs["input_ids"].shape[1]
+    num_prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
+    rows = [_until_eos(row, eos_ids) for row in ids[:, prompt_length:].tolist()]
+    texts = processor.batch_decode(rows, skip_special_tokens=True)
+    return [
+        Completion(
+            text=text, num_prompt_tokens=num, num_completion_tokens=len(row), finished=bool(row) and row[-1] in eos_ids
+        )
+        for text, num, row in zip(texts, num_prompt_tokens, rows, strict=True)
+    ]
+
+
+def sampling_exclusions(processor: "ProcessorMixin", *, keep: Collection[int] = ()) -> list[int]:
+    """Return the ids that a model must not say: image placeholders and special tokens, the end of sequence excepted.
+
+    A sampled placeholder would stand in the sequence without a visual feature behind it.
+
+    Args:
+        processor: its ``image_token_ids`` and its tokenizer's special tokens count.
+        keep: further special tokens that may be said, e.g. those that an adapter waits for.
+    """
+    tokenizer = processor.tokenizer
+    placeholders = {id for id in getattr(processor, "image_token_ids", ()) if id is not None}
+    allowed = {tokenizer.eos_token_id, *keep}
+    return sorted((placeholders | set(tokenizer.all_special_ids)) - allowed)
+
+
+def _prompt_inputs(
+    processor: "ProcessorMixin", samples: Sequence[Sample], *, like: "PreTrainedModel"
+) -> dict[str, Any]:
+    """Render and tokenise B prompts, padded on the left, on the device and in the precision of the model."""
+    render: Any = processor.apply_chat_template  # annotated for text alone
+    inputs = render(
+        [with_images(sample) for sample in samples],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+        processor_kwargs={"padding": True, "padding_side": "left"},
+        sanitize_control_tokens=True,
+    )
+    return {
+        name: value.to(like.device, like.dtype) if value.is_floating_point() else value.to(like.device)
+        for name, value in inputs.items()
+    }
+
+
+def _eos_ids(model: "PreTrainedModel", processor: "ProcessorMixin") -> set[int]:
+    declared = getattr(model.generation_config, "eos_token_id", None)
+    declared = declared if isinstance(declared, (list, tuple)) else [declared]
+    return {id for id in (*declared, processor.tokenizer.eos_token_id) if id is not None}
+
+
+def _until_eos(row: Sequence[int], eos_ids: Collection[int]) -> list[int]:
+    """Return the ids up to and with the first end of sequence; what follows is padding."""
+    end = next((place + 1 for place, id in enumerate(row) if id in eos_ids), len(row))
+    return list(row[:end])

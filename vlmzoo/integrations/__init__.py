@@ -1,0 +1,1 @@
+"""One module for each optional package: the only places that import them."""

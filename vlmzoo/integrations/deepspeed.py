@@ -1,0 +1,224 @@
+"""DeepSpeed: ZeRO, accumulation, precision and several nodes, behind the loop's ``Engine``."""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlmzoo.config.schema import RunConfig
+from vlmzoo.distributed import world_size
+from vlmzoo.errors import ConfigError, MissingExtraError
+from vlmzoo.outputs import VlmOutput
+
+__all__ = ["DeepSpeedEngine", "join_processes", "load_deepspeed_json", "make_engine", "resolve_auto"]
+
+
+def join_processes() -> None:
+    """Join the processes that a launcher started (deepspeed, torchrun, srun), or go on alone under plain ``python``.
+
+    Raises:
+        MissingExtraError: if deepspeed is not installed.
+    """
+    if "RANK" not in os.environ:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update(alone)
+    _import_deepspeed().init_distributed(verbose=False)
+
+
+def load_deepspeed_json(spec: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Read a DeepSpeed configuration.
+
+    Args:
+        spec: a mapping, the path of a JSON file, or the name of one of ours (``zero0`` to ``zero3``).
+
+    Raises:
+        ConfigError: if there is no such file, or it is no JSON object.
+    """
+    if not isinstance(spec, str):
+        return json.loads(json.dumps(spec))
+    here = Path(__file__).parents[1]
+    places = [
+        Path(spec),
+        here / "configs" / "deepspeed" / f"{spec}.json",  # in the wheel
+        here.parent / "training" / "deepspeed" / f"{spec}.json",  # in a checkout
+    ]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise ConfigError(f"`deepspeed` must be a mapping, a JSON file or zero0 to zero3, but is {spec!r} instead.")
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"`deepspeed` file `{path}` is not JSON: {error}.") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"`deepspeed` file `{path}` must hold an object, but holds {type(loaded).__name__} instead.")
+    return loaded
+
+
+def resolve_auto(spec: Mapping[str, Any], run: RunConfig, *, dtype: torch.dtype, hidden_size: int) -> dict[str, Any]:
+    """Replace every ``"auto"`` by what the run says; DeepSpeed itself knows no ``"auto"``.
+
+    Args:
+        spec: a DeepSpeed configuration.
+        run: where batch sizes, optimiser and clipping stand.
+        dtype: of the weights.
+        hidden_size: D of the language model, which sizes ZeRO's buckets as transformers does.
+
+    Raises:
+        ConfigError: if the configuration contradicts the run, or an ``"auto"`` has no meaning here.
+    """
+    known = _known_values(run, dtype, hidden_size)
+    if "scheduler" in spec and any(v != "auto" for v in spec["scheduler"].get("params", {}).values()):
+        raise ConfigError("`deepspeed.scheduler` must be left out; the schedule is `optim.schedule`.")
+    merged = _merge(_defaults(run, dtype), {name: value for name, value in spec.items() if name != "scheduler"})
+    resolved = _resolve(merged, known, "deepspeed")
+    for path in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
+        if resolved.get(path, known[path]) != known[path]:
+            raise ConfigError(
+                f'`deepspeed.{path}` is {resolved[path]}, but the run\'s batch makes it {known[path]}; write "auto".'
+            )
+    return resolved
+
+
+def _known_values(run: RunConfig, dtype: torch.dtype, hidden_size: int) -> dict[str, Any]:
+    """What an ``"auto"`` at each dotted path becomes."""
+    return {
+        "train_micro_batch_size_per_gpu": run.micro_batch_size,
+        "gradient_accumulation_steps": run.accumulation_steps,
+        "train_batch_size": run.micro_batch_size * run.accumulation_steps * world_size(),
+        "gradient_clipping": run.optim.max_grad_norm,
+        "optimizer.params.lr": run.optim.learning_rate,
+        "optimizer.params.betas": list(run.optim.betas),
+        "optimizer.params.eps": run.optim.eps,
+        "optimizer.params.weight_decay": run.optim.weight_decay,
+        "bf16.enabled": dtype is torch.bfloat16,
+        "fp16.enabled": dtype is torch.float16,
+        "zero_optimization.reduce_bucket_size": hidden_size * hidden_size,
+        "zero_optimization.allgather_bucket_size": hidden_size * hidden_size,
+        "zero_optimization.stage3_prefetch_bucket_size": int(0.9 * hidden_size * hidden_size),
+        "zero_optimization.stage3_param_persistence_threshold": 10 * hidden_size,
+    }
+
+
+def _defaults(run: RunConfig, dtype: torch.dtype) -> dict[str, Any]:
+    """What holds where the configuration says nothing."""
+    params: dict[str, Any] = dict.fromkeys(("lr", "betas", "eps", "weight_decay"), "auto")
+    if not torch.cuda.is_available():
+        params["torch_adam"] = True  # DeepSpeed's own kernels need a compiler, and win nothing here
+    precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(dtype)
+    return {
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "optimizer": {"type": "AdamW", "params": params},
+        "steps_per_print": run.num_steps + 1,
+        **({precision: {"enabled": True}} if precision else {}),
+    }
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in top.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merge(merged[name], value) if both else value
+    return merged
+
+
+def _resolve(node: Mapping[str, Any], known: Mapping[str, Any], path: str) -> dict[str, Any]:
+    resolved: dict[str, Any] = {}
+    for name, value in node.items():
+        here = f"{path}.{name}"
+        if isinstance(value, Mapping):
+            resolved[name] = _resolve(value, known, here)
+        elif value == "auto":
+            key = here.removeprefix("deepspeed.")
+            if key not in known:
+                raise ConfigError(f'`{here}` is "auto", but nothing says what it should be; write a value.')
+            resolved[name] = known[key]
+        else:
+            resolved[name] = value
+    return resolved
+
+
+def make_engine(
+    model: nn.Module,
+    groups: Sequence[Mapping[str, Any]],
+    spec: Mapping[str, Any],
+    schedule: Callable[[int], float],
+) -> "DeepSpeedEngine":
+    """Hand a model to DeepSpeed.
+
+    Args:
+        model: the policy.
+        groups: parameter groups with their learning rates.
+        spec: a DeepSpeed configuration without ``"auto"``.
+        schedule: step to a factor of the learning rate.
+    """
+
+    def scheduler(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+
+    engine, *_ = _import_deepspeed().initialize(
+        model=model, model_parameters=list(groups), config=dict(spec), lr_scheduler=scheduler
+    )
+    return DeepSpeedEngine(engine)
+
+
+class DeepSpeedEngine:
+    """DeepSpeed's engine as the loop wants it.
+
+    Args:
+        engine: what ``deepspeed.initialize`` returned.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+
+    @property
+    def module(self) -> nn.Module:
+        """The model itself."""
+        return self.engine.module
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches must be."""
+        return torch.device(self.engine.device)
+
+    def __call__(self, **inputs: Any) -> VlmOutput:
+        """Run the model."""
+        return self.engine(**inputs)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add this micro-batch's gradient; DeepSpeed's averaging over ranks and accumulation is cancelled."""
+        self.engine.backward(loss * world_size(), scale_wrt_gas=False)
+
+    def step(self) -> dict[str, float] | None:
+        """Count a micro-batch; after the last one, update the weights and return ``lr`` and ``grad_norm``."""
+        is_update = self.engine.is_gradient_accumulation_boundary()
+        rates = self.engine.get_lr() if is_update else []
+        self.engine.step()
+        if not is_update:
+            return None
+        norm = self.engine.get_global_grad_norm()
+        return {"lr": float(max(rates)), **({} if norm is None else {"grad_norm": float(norm)})}
+
+    def gathered_state_dict(self) -> dict[str, Tensor] | None:
+        """Return the whole weights if ZeRO-3 has split them (rank 0 only; all ranks must call), else None."""
+        if self.engine.zero_optimization_stage() < 3:
+            return None
+        return self.engine._consolidated_16bit_state_dict()
+
+
+def _import_deepspeed() -> Any:
+    try:
+        import deepspeed
+    except ImportError as error:
+        raise MissingExtraError.for_package("deepspeed", "train") from error
+    return deepspeed

@@ -1,0 +1,269 @@
+"""The composed base: image features scattered into the embeddings of a decoder-only language model.
+
+Letters: B sequences, T text positions, V vocabulary, N visual tokens of an image, D width of a token.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
+
+from vlmzoo.blocks.encoders.timm import TimmEncoder
+from vlmzoo.blocks.language.causal_lm import apply_head, build_language_model, target_logprobs
+from vlmzoo.data.processing import VlmProcessor
+from vlmzoo.errors import ConfigError, ShapeError
+from vlmzoo.outputs import IGNORED_LABEL, VlmOutput
+
+__all__ = ["ComposedConfig", "ComposedVlm"]
+
+
+class ComposedConfig(PreTrainedConfig):
+    """What all composed models store: specs of their blocks, and a transformers text configuration.
+
+    Args:
+        text_config: of the language model, a transformers configuration or its dictionary.
+        image_token_id: the placeholder that the processor repeats once per visual token.
+        kwargs: transformers' common fields.
+    """
+
+    sub_configs = {"text_config": AutoConfig}  # type: ignore[assignment]
+    has_no_defaults_at_init = True
+
+    def __init__(
+        self,
+        text_config: PreTrainedConfig | dict[str, Any] | None = None,
+        image_token_id: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(text_config, dict):
+            text_config = AutoConfig.for_model(**text_config)
+        self.text_config = text_config
+        self.image_token_id = image_token_id
+        kwargs.setdefault("tie_word_embeddings", bool(getattr(text_config, "tie_word_embeddings", False)))
+        super().__init__(**kwargs)
+
+
+class ComposedVlm(PreTrainedModel, GenerationMixin):
+    """Encoders, a projector and a language model; families say how images become features.
+
+    A family builds its parts in ``__init__``, sets ``self.language_model`` and implements :meth:`image_features`.
+    """
+
+    config_class = ComposedConfig
+    base_model_prefix = "language_model"
+    main_input_name = "input_ids"
+    input_modalities = ["image", "text"]
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _skip_keys_device_placement = ["past_key_values"]
+
+    language_model: PreTrainedModel
+
+    def __init__(self, config: ComposedConfig) -> None:
+        super().__init__(config)
+        if config.text_config is None:
+            raise ConfigError("`text_config` must describe a language model, but is missing.")
+        self.language_model = build_language_model(config.text_config)
+        self._processor: VlmProcessor | Callable[[], VlmProcessor] | None = None
+
+    @abstractmethod
+    def image_features(self, pixel_values: Tensor) -> Tensor:
+        """Encode and project images: ``(images, 3, H, W)`` to ``(images, N, D)``."""
+
+    @property
+    @abstractmethod
+    def num_image_tokens(self) -> int:
+        """N, the visual tokens of one image."""
+
+    @property
+    def processor(self) -> VlmProcessor:
+        """The processor that belongs to this model.
+
+        Raises:
+            ConfigError: if none was attached, as after transformers' own ``from_pretrained``.
+        """
+        if self._processor is None:
+            raise ConfigError("This model has no processor attached; load both with `vlmzoo.load_model(path)`.")
+        if not isinstance(self._processor, VlmProcessor):
+            self._processor = self._processor()
+        return self._processor
+
+    def attach_processor(self, processor: VlmProcessor | Callable[[], VlmProcessor]) -> None:
+        """Attach a processor, or what builds it when it is first wanted."""
+        self._processor = processor
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts that a run may freeze, or teach at their own rate, by name."""
+        return dict(self.named_children())
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the language model's token embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the language model's token embeddings."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the language model's head."""
+        head: Any = self.language_model.get_output_embeddings()
+        return head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replace the language model's head."""
+        self.language_model.set_output_embeddings(new_embeddings)
+
+    def get_decoder(self) -> PreTrainedModel:
+        """Return the language model without its head."""
+        return self.language_model.get_decoder()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load as transformers does, then restore what it leaves undefined: timm's buffers that no file holds."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for module in model.modules():
+            if isinstance(module, TimmEncoder):
+                module.restore_buffers()
+        return loaded
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise nothing: transformers' own parts initialise themselves, timm's are born initialised."""
+
+    def embed(self, input_ids: Tensor, pixel_values: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Embed tokens and put the features of the images in place of their placeholders.
+
+        Args:
+            input_ids: ``(B, T)``, with N placeholders for each image.
+            pixel_values: ``(images, 3, H, W)`` in the order of the placeholders, or None.
+
+        Returns:
+            The embeddings ``(B, T, D)`` and the features ``(images, N, D)``.
+
+        Raises:
+            ShapeError: if placeholders and features differ in number.
+        """
+        is_image = input_ids == self.config.image_token_id  # (B, T)
+        embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_image, 0))  # the placeholder needs no row
+        if pixel_values is None:
+            _check_placeholders(is_image, num_images=0, num_tokens=0)
+            return embeddings, None
+        features = self.image_features(pixel_values).to(embeddings)
+        _check_placeholders(is_image, num_images=features.shape[0], num_tokens=features.shape[1])
+        return embeddings.masked_scatter(is_image.unsqueeze(-1), features), features
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        return_logits: bool = True,
+        logits_to_keep: int | Tensor = 0,
+        num_items_in_batch: int | Tensor | None = None,
+        **kwargs: Any,
+    ) -> VlmOutput:
+        """Run the model.
+
+        Args:
+            input_ids: ``(B, T)``, image placeholders already expanded by the processor.
+            attention_mask: ``(B, T)``, 1 where a token counts.
+            position_ids: ``(B, T)``; None counts the attended tokens.
+            past_key_values: the key-value cache; images enter with the first call only.
+            inputs_embeds: ``(B, T, D)`` in place of ``input_ids``.
+            pixel_values: ``(images, 3, H, W)`` over the whole batch, in the order of the placeholders.
+            labels: ``(B, T)``, ``input_ids`` at targets and -100 elsewhere; asks for ``logprobs`` and ``loss``.
+            return_logits: False leaves the logits out, so that ``(B, T, V)`` never exists.
+            logits_to_keep: logits of the last so many positions only; 0 for all.
+            num_items_in_batch: divides ``loss`` in place of this batch's own number of targets.
+            kwargs: passed to the language model.
+
+        Raises:
+            ShapeError: if placeholders and image features differ in number.
+        """
+        features = None
+        if inputs_embeds is None:
+            if input_ids is None:
+                raise ShapeError("Exactly one of `input_ids` and `inputs_embeds` must be given, but neither is.")
+            inputs_embeds, features = self.embed(input_ids, pixel_values)
+        outputs = self.get_decoder()(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            **kwargs,
+        )
+        hidden = outputs.last_hidden_state
+        result = VlmOutput(
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_features=features,
+        )
+        if return_logits:
+            kept = hidden[:, -logits_to_keep:] if isinstance(logits_to_keep, int) else hidden[:, logits_to_keep]
+            result.logits = apply_head(self.language_model, kept)
+        if labels is not None:
+            result.logprobs = target_logprobs(self.language_model, hidden, labels)
+            if num_items_in_batch is None:
+                num_items_in_batch = (labels[:, 1:] != IGNORED_LABEL).sum().clamp(min=1)
+            result.loss = -result.logprobs.sum() / num_items_in_batch
+        return result
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
+        """Let the images enter with the first call; afterwards they are in the cache."""
+        pixel_values = kwargs.pop("pixel_values", None)
+        is_first = kwargs.get("is_first_iteration", False)
+        inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc]
+        if is_first or not kwargs.get("use_cache", True):
+            inputs["pixel_values"] = pixel_values
+        return inputs
+
+    def _expand_inputs_for_generation(
+        self, expand_size: int = 1, is_encoder_decoder: bool = False, input_ids: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Tensor | None, dict[str, Any]]:
+        """Repeat rows for several completions each, and with every row all of its images."""
+        pixel_values = kwargs.pop("pixel_values", None)
+        if pixel_values is not None and input_ids is not None and expand_size > 1:
+            per_row = (input_ids == self.config.image_token_id).sum(dim=1) // self.num_image_tokens
+            images = pixel_values.split(per_row.tolist())
+            pixel_values = torch.cat([image for image in images for _ in range(expand_size)])
+        input_ids, kwargs = super()._expand_inputs_for_generation(  # type: ignore[misc]
+            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **kwargs
+        )
+        if pixel_values is not None:
+            kwargs["pixel_values"] = pixel_values
+        return input_ids, kwargs
+
+
+def _check_placeholders(is_image: Tensor, *, num_images: int, num_tokens: int) -> None:
+    """Compare placeholders with features, naming the row that is wrong.
+
+    Args:
+        is_image: ``(B, T)``, where the placeholders stand.
+        num_images: images given for the whole batch.
+        num_tokens: N, visual tokens of each.
+
+    Raises:
+        ShapeError: if they differ.
+    """
+    found = is_image.sum(dim=1).tolist()  # per row
+    if sum(found) == num_images * num_tokens:
+        return
+    rows = [row for row, count in enumerate(found) if count % num_tokens] if num_tokens else []
+    where = f"; row {rows[0]} holds {found[rows[0]]}, which is no multiple of {num_tokens}" if rows else ""
+    raise ShapeError(
+        f"`input_ids` must hold {num_tokens} placeholders for each of the {num_images} images in `pixel_values`, "
+        f"{num_images * num_tokens} in all, but hold {sum(found)} instead{where}. Let the model's processor expand the "
+        "placeholders, and never truncate a prompt with images."
+    )

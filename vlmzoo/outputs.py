@@ -1,0 +1,89 @@
+"""Values that cross layers and hold tensors: what models return, what objectives take and give.
+
+Letters: B sequences, T text positions, V vocabulary, N visual tokens, D width of a token.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.utils import ModelOutput
+
+__all__ = ["IGNORED_LABEL", "Batch", "LossOutput", "Step", "VlmOutput"]
+
+IGNORED_LABEL = -100
+"""The label of a position that is not a target, the field's convention."""
+
+
+@dataclass
+class VlmOutput(ModelOutput):
+    """What a vision-language model returns; a dictionary, so that ZeRO-3's hooks can walk it.
+
+    Args:
+        loss: ``()``, mean negative log-probability of the targets; only if ``labels`` were given.
+        logits: ``(B, T, V)``; absent when only ``logprobs`` were asked for.
+        logprobs: ``(B, T)`` in float32, nats: at t the log-probability of ``labels[:, t]`` given all before it;
+            0 at positions that are not targets. Only if ``labels`` were given.
+        past_key_values: the key-value cache, when in use.
+        hidden_states: one ``(B, T, D)`` per layer, on request.
+        attentions: one ``(B, heads, T, T)`` per layer, on request.
+        image_features: ``(images, N, D)``, projected, on request.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    logprobs: Tensor | None = None
+    past_key_values: Any = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    image_features: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """A scalar to descend and what to report beside it.
+
+    Args:
+        loss: ``()``, this micro-batch's share of the step's loss.
+        metrics: detached scalars that add up over micro-batches and ranks.
+    """
+
+    loss: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch.
+
+    Args:
+        inputs: keyword arguments of the model's forward, ``labels`` ``(B, T)`` among them.
+    """
+
+    inputs: Mapping[str, Any]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the same batch with its tensors on ``device``."""
+        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.inputs.items()}
+        return Batch(inputs=moved)
+
+    def count(self) -> dict[str, float]:
+        """Return this micro-batch's share of the step's denominators."""
+        labels = self.inputs["labels"]
+        is_target = labels[:, 1:] != IGNORED_LABEL  # the first position has nothing before it
+        return {"tokens": float(is_target.sum()), "sequences": float(labels.shape[0])}
+
+
+@dataclass(frozen=True)
+class Step:
+    """All that one optimisation step learns from, on this rank.
+
+    Args:
+        micro_batches: of equal number on all ranks.
+        denominators: totals over all micro-batches and ranks, so that the gradient does not depend on the split.
+    """
+
+    micro_batches: Sequence[Batch]
+    denominators: Mapping[str, float]

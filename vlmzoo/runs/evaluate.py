@@ -1,0 +1,93 @@
+"""Measure what a configuration describes: load the model, ask the benchmarks, print the table."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+
+from vlmzoo.config import EvalConfig, ModelConfig, dump_resolved
+from vlmzoo.evaluation import BenchmarkResult, evaluate_model, scores_table
+from vlmzoo.hub import load_model
+from vlmzoo.models.assembler import build_model
+from vlmzoo.runs.folder import RunFolder
+from vlmzoo.runs.progress import RunProgress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+__all__ = ["evaluate_run", "progress_by_label"]
+
+
+def evaluate_run(config: EvalConfig, *, overwrite: bool = False) -> dict[str, BenchmarkResult]:
+    """Evaluate a model on benchmarks, into one folder; killed and run again, it goes on.
+
+    Args:
+        config: which model, which benchmarks, where to.
+        overwrite: whether answers of another model or benchmark in the folder are thrown away.
+
+    Returns:
+        A result for each label; ``scores.json`` in the folder holds the same.
+
+    Raises:
+        ConfigError: if the folder cannot be written to, or the configuration cannot be built.
+        DataError: if the folder holds another model's answers.
+        CheckpointError: if the model cannot be loaded whole.
+    """
+    folder = RunFolder(config.output_dir).ensure()
+    model, processor = _load(config.model)
+    dump_resolved(config, folder.root)
+    with progress_by_label() as report:
+        results = evaluate_model(
+            model,
+            processor,
+            config.benchmarks,
+            out_dir=folder.root,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            overwrite=overwrite,
+            report=report,
+        )
+    Console().print(scores_table(results, title=str(folder.root)))
+    return results
+
+
+@contextmanager
+def progress_by_label(console: Console | None = None) -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar after the other; what it gives is the ``report`` of ``evaluate_model``.
+
+    Args:
+        console: where to show them; standard error if left out.
+    """
+    bars: dict[str, RunProgress] = {}
+    with ExitStack() as stack:
+
+        def report(label: str, num_done: int, num_questions: int) -> None:
+            if label not in bars:
+                stack.close()  # the bar of the label before
+                bars[label] = stack.enter_context(RunProgress(label, num_questions, console=console))
+            bars[label].update(num_done)
+
+        yield report
+
+
+def _load(config: ModelConfig) -> "tuple[PreTrainedModel, ProcessorMixin]":
+    """Load the model of a folder or Hub id, or build the one that a name or an architecture describes."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if config.path is not None:
+        return load_model(
+            config.path,
+            revision=config.revision,
+            device=device,
+            dtype=config.dtype,
+            attn_implementation=config.attn_implementation,
+        )
+    model = build_model(
+        config,
+        pretrained=config.pretrained and config.architecture is None,
+        device=device,
+        dtype=config.dtype,
+        attn_implementation=config.attn_implementation,
+    )
+    return model, model.processor

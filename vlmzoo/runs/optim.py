@@ -1,0 +1,72 @@
+"""Which parameters learn, at what rate, and how the rate moves."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from vlmzoo.config.schema import OptimConfig, ScheduleConfig
+from vlmzoo.errors import ConfigError
+from vlmzoo.registry import nearest_hint
+
+__all__ = ["make_schedule", "parameter_groups"]
+
+
+def parameter_groups(parts: dict[str, nn.Module], optim: OptimConfig) -> list[dict[str, Any]]:
+    """Freeze what is to be frozen, and group the rest by part and by weight decay.
+
+    Args:
+        parts: of the model, by name.
+        optim: rates, decay and frozen parts.
+
+    Returns:
+        Groups of ``params``, ``lr`` and ``weight_decay``; biases, norms and scales are not decayed.
+
+    Raises:
+        ConfigError: if a part is unknown, or nothing is left to learn.
+    """
+    for name in (*optim.frozen, *optim.part_learning_rates):
+        if name not in parts:
+            raise ConfigError(
+                f"The model has no part named `{name}`.{nearest_hint(name, parts)} Parts: {', '.join(parts)}."
+            )
+    groups = []
+    seen: set[int] = set()
+    for name, part in parts.items():
+        part.requires_grad_(name not in optim.frozen)
+        fresh = [p for p in part.parameters() if p.requires_grad and id(p) not in seen]
+        seen |= {id(p) for p in fresh}
+        rate = optim.part_learning_rates.get(name, optim.learning_rate)
+        for decay, chosen in (
+            (optim.weight_decay, [p for p in fresh if p.ndim >= 2]),
+            (0.0, [p for p in fresh if p.ndim < 2]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    if not groups:
+        raise ConfigError(f"`optim.frozen` leaves nothing to learn: {', '.join(optim.frozen)}; drop one of them.")
+    return groups
+
+
+def make_schedule(schedule: ScheduleConfig, num_steps: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate at each step, from 0.
+
+    Args:
+        schedule: shape, warm-up and end.
+        num_steps: of the whole run.
+    """
+    num_warmup = max(1, round(schedule.warmup * num_steps)) if schedule.warmup else 0
+
+    def factor(step: int) -> float:
+        if step < num_warmup:
+            return (step + 1) / num_warmup
+        progress = min(1.0, (step - num_warmup) / max(1, num_steps - num_warmup))
+        shape = {
+            "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
+            "linear": 1.0 - progress,
+            "constant": 1.0,
+        }[schedule.type]
+        return schedule.final + (1.0 - schedule.final) * shape
+
+    return factor

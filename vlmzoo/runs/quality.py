@@ -1,0 +1,69 @@
+"""Looking at what was trained: pictures with answers, and whether the saved model is the same model."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from vlmzoo.data.images import load_image
+from vlmzoo.evaluation import BENCHMARKS, Benchmark, BenchmarkResult, complete
+from vlmzoo.models.composed import ComposedVlm
+from vlmzoo.models.registration import register_auto_classes
+from vlmzoo.runs.report import GalleryItem
+
+__all__ = ["gallery_of", "reload_is_identical"]
+
+
+def reload_is_identical(model: ComposedVlm, processor: Any, folder: Path, benchmark: Benchmark) -> bool:
+    """Load a saved model through transformers' Auto classes, and compare weights and one answer.
+
+    Args:
+        model: as trained.
+        processor: of the model.
+        folder: where both were saved.
+        benchmark: its first question is asked.
+
+    Returns:
+        Whether every tensor is equal bit for bit and the greedy answers agree.
+    """
+    register_auto_classes()
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=model.dtype)
+    loaded.to(model.device).eval()
+    saved, kept = loaded.state_dict(), model.state_dict()
+    if saved.keys() != kept.keys() or any(not saved[name].equal(kept[name]) for name in kept):
+        return False
+    question = next(iter(benchmark.questions()))
+    limit = benchmark.max_new_tokens
+    (before,) = complete(model, processor, [question], max_new_tokens=limit)
+    (after,) = complete(loaded, AutoProcessor.from_pretrained(folder), [question], max_new_tokens=limit)
+    return before == after
+
+
+def gallery_of(
+    benchmarks: Mapping[str, Mapping[str, Any]], results: Mapping[str, BenchmarkResult], *, num: int
+) -> list[GalleryItem]:
+    """Return the first pictures of every benchmark that shows pictures, with what the model said.
+
+    Args:
+        benchmarks: specs by label.
+        results: by label.
+        num: pictures from each.
+    """
+    items: list[GalleryItem] = []
+    for label, result in results.items():
+        questions = islice(BENCHMARKS.build(benchmarks[label]).questions(), num)
+        for question, said in zip(questions, result.generations, strict=False):
+            if question.images:
+                items.append(
+                    GalleryItem(
+                        image=load_image(question.images[0]),
+                        label=label,
+                        prompt=said.prompt,
+                        completion=said.completion,
+                        reference=str(said.reference),
+                        is_correct=said.scores[result.main_score] == 1.0,
+                    )
+                )
+    return items

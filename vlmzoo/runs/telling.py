@@ -1,0 +1,94 @@
+"""What is told of a run while it goes: journal, progress, trackers, samples."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from typing import Any
+
+from vlmzoo.config.schema import RunConfig
+from vlmzoo.data.json_lines import JsonLinesWriter
+from vlmzoo.distributed import is_main
+from vlmzoo.evaluation import BENCHMARKS, complete
+from vlmzoo.integrations.tensorboard import TensorboardTracker
+from vlmzoo.loop import StepReport
+from vlmzoo.models.composed import ComposedVlm
+from vlmzoo.runs.folder import RunFolder
+from vlmzoo.runs.journal import Journal
+from vlmzoo.runs.memory import rss_mb
+from vlmzoo.runs.progress import RunProgress
+from vlmzoo.types import Sample
+
+__all__ = ["make_reports"]
+
+_QUESTIONS_PER_BENCHMARK = 2
+
+Report = Callable[[StepReport], None]
+
+
+@contextmanager
+def make_reports(config: RunConfig, folder: RunFolder, model: ComposedVlm, processor: Any) -> Iterator[list[Report]]:
+    """Yield the callables that the loop tells of each step; rank 0 writes, the others keep silent.
+
+    Args:
+        config: says which trackers, and how often the model is asked something.
+        folder: where they write.
+        model: asked for samples.
+        processor: of the model.
+    """
+    with ExitStack() as stack:
+        reports: list[Report] = []
+        if is_main():
+            reports += _writers(config, folder, stack)
+        if config.samples_every and config.evaluation:
+            questions = [
+                question
+                for spec in config.evaluation.values()
+                for question in islice(BENCHMARKS.build(spec).questions(), _QUESTIONS_PER_BENCHMARK)
+            ]
+            reports.append(_Sampler(config, folder, model, processor, questions))
+        yield reports
+
+
+def _writers(config: RunConfig, folder: RunFolder, stack: ExitStack) -> list[Report]:
+    folder.journal.unlink(missing_ok=True)  # a run starts anew until it can resume
+    journal = Journal(folder.journal)
+    stack.callback(journal.close)
+    progress = stack.enter_context(RunProgress("step", config.num_steps))
+    trackers = [TensorboardTracker(folder.events)] if "tensorboard" in config.report_to else []
+    for tracker in trackers:
+        stack.callback(tracker.close)
+
+    def tell(report: StepReport) -> None:
+        record = {**report.record(), "rss_mb": rss_mb()}
+        journal.write(record)
+        progress.update(report.step, record)
+        for tracker in trackers:
+            tracker.log(report.step, record)
+
+    return [tell]
+
+
+class _Sampler:
+    """Asks the model the same few questions every so often and writes down what it says."""
+
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, model: ComposedVlm, processor: Any, questions: list[Sample]
+    ) -> None:
+        self.every = config.samples_every
+        self.limit = max(spec.get("max_new_tokens", 512) for spec in config.evaluation.values())
+        self.path = folder.samples
+        self.model, self.processor, self.questions = model, processor, questions
+        self.path.unlink(missing_ok=True)
+
+    def __call__(self, report: StepReport) -> None:
+        """Ask after every ``samples_every`` steps; all ranks ask, since ZeRO-3 needs them all, and rank 0 writes."""
+        if report.step % self.every:
+            return
+        answers = complete(self.model, self.processor, self.questions, max_new_tokens=self.limit)
+        if not is_main():
+            return
+        writer = JsonLinesWriter(self.path)
+        for question, answer in zip(self.questions, answers, strict=True):
+            line = {"step": report.step, "id": question.id, "completion": answer.text, "reference": question.reference}
+            writer.write(line)
+        writer.close()

@@ -1,0 +1,49 @@
+"""Values that cross layers and hold no tensors: messages and samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+__all__ = ["Content", "ImageLike", "Message", "Role", "Sample", "assistant", "user"]
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+ImageLike: TypeAlias = "Image | Path | str"
+Content: TypeAlias = Mapping[str, Any]
+"""``{"type": "text", "text": …}`` or ``{"type": "image"}``, the blocks of transformers' chat templates."""
+Message: TypeAlias = Mapping[str, Any]
+"""``{"role": Role, "content": [Content, …]}``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One conversation with its images: what every reader gives and every collator takes.
+
+    Args:
+        messages: turns in order; ``{"type": "image"}`` blocks stand where images go.
+        images: one for each image block, in the order of the blocks.
+        id: unique within its source.
+        reference: what a score compares a completion with; None where nothing is scored.
+        meta: anything else a report or a score wants to know, JSON-serialisable.
+    """
+
+    messages: Sequence[Message]
+    images: Sequence[ImageLike] = ()
+    id: str = ""
+    reference: Any = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def user(text: str, *, num_images: int = 0) -> Message:
+    """Return a user turn with ``num_images`` images before the text."""
+    images: list[Content] = [{"type": "image"} for _ in range(num_images)]
+    return {"role": "user", "content": [*images, {"type": "text", "text": text}]}
+
+
+def assistant(text: str) -> Message:
+    """Return an assistant turn."""
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}

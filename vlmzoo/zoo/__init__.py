@@ -1,0 +1,132 @@
+"""The zoo: one YAML card per named model; what is known of it is told without torch."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from vlmzoo.errors import ConfigError, RegistryError
+from vlmzoo.registry import nearest_hint
+from vlmzoo.zoo.arithmetic import count_image_tokens, count_parameters
+from vlmzoo.zoo.card import Architecture, Card
+
+__all__ = ["Architecture", "Card", "ModelInfo", "list_models", "load_card", "model_info"]
+
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """What one wants to know of a model before downloading it.
+
+    Args:
+        name: what configs and commands call it.
+        family: folder under ``vlmzoo.models`` that composes it.
+        parameters: number of parameters, by part.
+        image_tokens: visual tokens that one image becomes.
+        context_tokens: positions of the language model, visual tokens included.
+        weights: ``repo``, ``revision`` and ``layout`` of the published weights.
+        licence: ``code``, ``weights`` and ``base``.
+        paper: ``title`` and ``arxiv``.
+        source: where the numbers were read.
+        parity: what has been compared with the authors' code.
+    """
+
+    name: str
+    family: str
+    parameters: Mapping[str, int]
+    image_tokens: int
+    context_tokens: int
+    weights: Mapping[str, str]
+    licence: Mapping[str, str]
+    paper: Mapping[str, str]
+    source: str
+    parity: str
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of all parts."""
+        return sum(self.parameters.values())
+
+    def weight_bytes(self, *, bytes_per_parameter: int = 2) -> int:
+        """Return the memory that the weights take; two bytes each in bfloat16 and float16, four in float32."""
+        return self.num_parameters * bytes_per_parameter
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        return {**asdict(self), "num_parameters": self.num_parameters, "weight_bytes_bf16": self.weight_bytes()}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what there is to show, as (label, text) pairs."""
+        parts = ", ".join(f"{part} {count / 1e6:,.1f} M" for part, count in self.parameters.items())
+        return [
+            ("model", f"{self.name} (family {self.family})"),
+            ("parameters", f"{self.num_parameters / 1e6:,.1f} M: {parts}"),
+            ("memory of the weights", f"{self.weight_bytes() / 2**30:.1f} GiB in bfloat16"),
+            ("tokens per image", f"{self.image_tokens} of {self.context_tokens} positions"),
+            ("weights", f"{self.weights['repo']} @ {self.weights['revision']}, layout {self.weights['layout']}"),
+            ("licence", "; ".join(f"{part}: {terms}" for part, terms in self.licence.items())),
+            ("paper", f"{self.paper['title']}, arXiv:{self.paper['arxiv']}"),
+            ("parity", self.parity),
+        ]
+
+    def __str__(self) -> str:
+        """Return the rows as aligned text."""
+        rows = self.rows()
+        width = max(len(label) for label, _ in rows)
+        return "\n".join(f"{label:<{width}}  {text}" for label, text in rows)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names of the zoo that match, sorted.
+
+    Args:
+        pattern: shell wildcards, e.g. ``llava*``.
+    """
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml") if fnmatchcase(path.stem, pattern))
+
+
+def load_card(name: str) -> Card:
+    """Read and check the card of a model.
+
+    Raises:
+        RegistryError: if the zoo has no such model; the nearest name is in the message.
+        ConfigError: if the card itself is at fault.
+    """
+    names = list_models()
+    if name not in names:
+        known = ", ".join(f"`{other}`" for other in names)
+        raise RegistryError(f"There is no model named `{name}`.{nearest_hint(name, names)} Known: {known}.")
+    path = _FOLDER / f"{name}.yaml"
+    try:
+        card = Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"The card `{path.name}` must hold the fields of a card: {error}") from error
+    if card.name != name:
+        raise ConfigError(f"The card `{path.name}` must be named after its model, but names `{card.name}` instead.")
+    return card
+
+
+def model_info(name: str) -> ModelInfo:
+    """Say what is known of a model; nothing is built or downloaded.
+
+    Raises:
+        RegistryError: if the zoo has no such model; the nearest name is in the message.
+    """
+    card = load_card(name)
+    return ModelInfo(
+        name=card.name,
+        family=card.family,
+        parameters=count_parameters(card.architecture),
+        image_tokens=count_image_tokens(card.architecture),
+        context_tokens=int(card.architecture.language_model["max_position_embeddings"]),
+        weights=card.weights.model_dump(),
+        licence=card.licence.model_dump(),
+        paper=card.paper.model_dump(),
+        source=card.source,
+        parity=card.parity,
+    )
