@@ -35,8 +35,6 @@ class VlmProcessor(ProcessorMixin):
         chat_template: Jinja text with ``{% generation %}`` marks.
     """
 
-    image_processor_class = "AutoImageProcessor"
-    tokenizer_class = "AutoTokenizer"
     return_mm_token_type_ids = False
 
     def __init__(

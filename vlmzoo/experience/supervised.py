@@ -16,6 +16,7 @@ from vlmzoo.outputs import Batch, Step
 __all__ = ["SupervisedExperience"]
 
 _MAX_SKIPS_IN_A_ROW = 1000
+_STRETCH = 10**9
 
 
 @EXPERIENCES.register(
@@ -108,8 +109,8 @@ class SupervisedExperience:
     def _position(self, place: int) -> int:
         """Return the position in the source of the ``place``-th row of the run, shuffled anew every epoch."""
         size = self.source.size
-        if size is None:
-            return place  # an endless source is in random order by itself
+        if size is None:  # in random order by itself; each seed has a stretch of its own
+            return self.seed * _STRETCH + place
         return _permutation(self.seed, place // size, size)[place % size]
 
 

@@ -30,7 +30,11 @@ def join_processes() -> None:
             port = str(probe.getsockname()[1])
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update(alone)
-    _import_deepspeed().init_distributed(verbose=False)
+    deepspeed = _import_deepspeed()
+    if not torch.cuda.is_available():
+        # A shared-memory kernel for inference that training never calls; compiling it would take minutes.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(verbose=False)
 
 
 def load_deepspeed_json(spec: str | Mapping[str, Any]) -> dict[str, Any]:

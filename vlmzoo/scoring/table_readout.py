@@ -15,7 +15,7 @@ __all__ = ["TableCotExactMatch", "TableExactMatch", "stated_addends"]
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _TOTAL = "total is"
-_NUM_FIELDS = 5  # row index, column index, row name, column name, value
+_NUM_FIELDS = (3, 5)  # row index, column index, the names of both (not in style `compact`), value
 
 
 @SCORES.register("table_exact_match", source="S2H, arXiv:2501.02669, evaluation of the table tasks", tiny={})
@@ -37,7 +37,8 @@ class TableExactMatch:
 class TableCotExactMatch:
     """1 where the last fields of the enumerated lines are the values of the path, in order, else 0.
 
-    The enumeration is the last unbroken run of lines of five fields whose first two are numbers, before the total.
+    The enumeration is the last unbroken run of lines of five fields (three in style ``compact``) whose first two are
+    numbers, before the total.
     Fields are separated by tabs; in a line without a tab, by spaces.
     """
 
@@ -70,7 +71,7 @@ def _enumerated_values(completion: str) -> list[str]:
 def _fields(line: str) -> list[str] | None:
     """Return the fields of an enumerated line, or None where it is another line."""
     parts = [part.strip() for part in (line.split("\t") if "\t" in line else line.split())]
-    is_enumerated = len(parts) == _NUM_FIELDS and _is_number(parts[0]) and _is_number(parts[1])
+    is_enumerated = len(parts) in _NUM_FIELDS and _is_number(parts[0]) and _is_number(parts[1])
     return parts if is_enumerated else None
 
 

@@ -63,6 +63,14 @@ def test_a_step_has_its_micro_batches_and_counts_all_of_its_targets(processor):
     assert step.denominators == {"tokens": counted, "sequences": 4.0}
 
 
+def test_another_seed_draws_other_instances(processor):
+    given = {"processor": processor, "micro_batch_size": 2, "accumulation_steps": 2}
+    first, other = (
+        EXPERIENCES.build({"type": "supervised", "source": SYNTHETIC}, seed=seed, **given) for seed in (0, 1)
+    )
+    assert rows_of(take(first, 1)) != rows_of(take(other, 1))
+
+
 def test_rows_of_a_step_are_grouped_by_length(processor):
     (step,) = take(make(processor), 1)
     lengths = [batch.inputs["attention_mask"].sum(dim=1).tolist() for batch in step.micro_batches]

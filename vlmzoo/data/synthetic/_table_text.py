@@ -5,7 +5,7 @@ Source: S2H, arXiv:2501.02669, section 2 and appendix. The strings of style ``la
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -37,7 +37,8 @@ class TableWording:
         conversion_request: asks for the text form.
         reasoning: heading of the enumeration.
         separator: stands between the fields of an enumerated line.
-        names_in_lines: whether an enumerated line names its row and its column.
+        names_in_lines: whether an enumerated line names its row and its column; if not, the columns, the rows, and the
+            ends of the path are named before the enumeration, each name with its index behind it.
         gap: stands between sections.
         line_gap: stands between the total and the answer.
     """
@@ -55,6 +56,10 @@ class TableWording:
     names_in_lines: bool
     gap: str
     line_gap: str
+
+    def with_pools(self, num_rows: int, num_cols: int) -> "TableWording":
+        """Return the same words with the first names of each pool only."""
+        return replace(self, row_pool=self.row_pool[:num_rows], col_pool=self.col_pool[:num_cols])
 
     def prompt(self, table: TableInstance, kind: Kind, *, distinct: bool = False) -> str:
         """Return the question about ``table``.
@@ -88,14 +93,22 @@ class TableWording:
         """Return a line for each cell of the path: row and column counted from 1, their names if any, the value."""
         rows, cols, values = table.row_names, table.col_names, table.values
         sep = self.separator
-        if not self.names_in_lines:
-            return "".join([f"{r + 1}{sep}{c + 1}{sep}{values[r][c]}\n" for r, c in table.path])
-        return "".join([f"{r + 1}{sep}{c + 1}{sep}{rows[r]}{sep}{cols[c]}{sep}{values[r][c]}\n" for r, c in table.path])
+        if self.names_in_lines:
+            lines = [f"{r + 1}{sep}{c + 1}{sep}{rows[r]}{sep}{cols[c]}{sep}{values[r][c]}\n" for r, c in table.path]
+            return "".join(lines)
+        lines = [f"{r + 1}{sep}{c + 1}{sep}{values[r][c]}\n" for r, c in table.path]
+        ends = f"{self._located(table, 0)} to{self._located(table, -1)}\n"
+        return _numbered(cols) + _numbered(rows) + ends + "".join(lines)
 
     def solution(self, table: TableInstance) -> str:
         """Return the sum written out, and the answer."""
         addends = " + ".join(map(str, table.addends))
         return f"The total is {addends} = {table.total}.{self.line_gap}Answer: {table.total}"
+
+    def _located(self, table: TableInstance, step: int) -> str:
+        """Name the row and the column at ``step`` of the path, each with its index behind it."""
+        row, col = table.path[step]
+        return f" {table.row_names[row]} {row + 1} {table.col_names[col]} {col + 1}"
 
     def _cell(self, table: TableInstance, step: int) -> str:
         """Name the cell at ``step`` of the path."""
@@ -173,6 +186,11 @@ def compact_text_form(table: TableInstance) -> str:
     header = "".join([f" {name}" for name in table.col_names])
     cells = _marked_cells(table, mark="*")
     return "\n".join([header, *[f" {name} {' '.join(row)}" for name, row in zip(table.row_names, cells, strict=True)]])
+
+
+def _numbered(names: tuple[str, ...]) -> str:
+    """Write names with their indices, counted from 1."""
+    return "".join([f" {name} {index}" for index, name in enumerate(names, start=1)]) + "\n"
 
 
 def _marked_cells(table: TableInstance, *, mark: str) -> list[list[str]]:

@@ -13,6 +13,7 @@ from vlmzoo.data.synthetic._table_look import TableLook
 from vlmzoo.data.synthetic._table_text import (
     IMAGE_PREFIX,
     TableStyle,
+    TableWording,
     compact_wording,
     latex_wording,
 )
@@ -60,6 +61,7 @@ class ConsecutiveTableReadout:
             the whole table, cut off at its end (1 to 10 cells remain; 8 % are shorter than 5 in a table of 5 x 10).
         image: options of ``TableLook``; default: the authors' figure. In style ``compact`` cells have 32 x 32 pixels
             unless the size of a cell or of the figure is given.
+        name_pools: draw rows' and columns' names from the first so many only; a small model learns few names sooner.
         distinct_prompts: ask for the text form in so many words where the kind is ``image_via_text``. The authors'
             prompt of ``image`` and ``image_via_text`` is the same: which of the two is asked shows in the target only.
 
@@ -77,6 +79,7 @@ class ConsecutiveTableReadout:
         style: TableStyle = "latex",
         compat: Literal["s2h"] | None = None,
         image: Mapping[str, Any] | TableLook | None = None,
+        name_pools: Sequence[int] | None = None,
         distinct_prompts: bool = False,
     ) -> None:
         _check_choice("level", level, get_args(Level))
@@ -84,6 +87,8 @@ class ConsecutiveTableReadout:
         _check_choice("compat", compat, ("s2h", None))
         self.name, self.level, self.compat, self.distinct_prompts = _NAME, level, compat, distinct_prompts
         self.wording = latex_wording(_NAME) if style == "latex" else compact_wording()
+        if name_pools is not None:
+            self.wording = self.wording.with_pools(*_checked_pools(name_pools, self.wording))
         self.num_rows = _checked_count("num_rows", num_rows, len(self.wording.row_pool))
         self.num_cols = _checked_count("num_cols", num_cols, len(self.wording.col_pool))
         if compat is not None and path_cells is not None:
@@ -208,3 +213,17 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         hint = nearest_hint(str(value), [str(choice) for choice in choices])
         known = ", ".join([f"`{choice}`" for choice in choices])
         raise ConfigError(f"`{name}` must be one of {known}, but is {value!r} instead.{hint}")
+
+
+def _checked_pools(pools: Sequence[int], wording: TableWording) -> tuple[int, int]:
+    """Read two sizes of pools.
+
+    Raises:
+        ConfigError: if they are not two, or a pool holds fewer names.
+    """
+    limits = (len(wording.row_pool), len(wording.col_pool))
+    if len(pools) != 2 or not all(1 <= size <= limit for size, limit in zip(pools, limits, strict=True)):
+        raise ConfigError(
+            f"`name_pools` must be two sizes of at most {limits[0]} and {limits[1]}, but is {list(pools)!r} instead."
+        )
+    return pools[0], pools[1]

@@ -100,8 +100,18 @@ def test_a_known_instance_stays_what_it_is():
     """The stream of draws is part of the interface: a data set is named by task, level, seed and index."""
     instance = COMPACT.instance(0, 1)
     assert COMPACT.text_form(instance) == (
-        " Jul Jan Dec Aug May\n Max 5 9 7 8 * 4 *\n Ruth 1 9 8 4 8\n Will 3 0 4 4 6\n Dan 7 1 7 1 0"
+        " Jul Jan Dec Aug May\n Hugh 5 9 7 8* 4*\n Kate 1 9 8 4 8\n Ruth 3 0 4 4 6\n Dan 7 1 7 1 0"
     )
+    assert COMPACT.response(instance, "text") == (
+        "Hugh 1 Aug 4 to Hugh 1 May 5\n1 4 8\n1 5 4\nThe total is 8 + 4 = 12.\nAnswer: 12"
+    )
+
+
+def test_names_come_from_the_pools_that_were_asked_for():
+    task = ConsecutiveTableReadout(style="compact", num_rows=2, num_cols=3, path_cells=(2, 3), name_pools=[2, 4])
+    instances = [task.instance(0, index) for index in range(50)]
+    assert len({name for instance in instances for name in instance.row_names}) == 2
+    assert len({name for instance in instances for name in instance.col_names}) == 4
 
 
 @pytest.mark.parametrize("task", [LATEX["medium"], COMPACT], ids=["latex", "compact"])
@@ -203,6 +213,9 @@ def test_tasks_travel_to_other_processes():
         ({"num_rows": 0}, "`num_rows` must be an integer from 1 to 100"),
         ({"num_cols": 13}, "`num_cols` must be an integer from 1 to 12"),
         ({"num_rows": True}, "`num_rows` must be an integer"),
+        ({"name_pools": [3]}, "`name_pools` must be two sizes of at most 100 and 12"),
+        ({"name_pools": [3, 13]}, "`name_pools` must be two sizes"),
+        ({"name_pools": [3, 12]}, "`num_rows` must be an integer from 1 to 3"),
         ({"path_cells": [5, 51]}, "`path_cells` must be .* from 1 to the 50 cells"),
         ({"path_cells": [6, 5]}, "`path_cells` must be"),
         ({"path_cells": [0, 5]}, "`path_cells` must be"),
