@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from vlmzoo.data.collation import Collator, LengthPolicy
 from vlmzoo.data.processing import VlmProcessor
-from vlmzoo.data.sources import SOURCES
+from vlmzoo.data.sources import SOURCES, STRETCH
 from vlmzoo.distributed import rank, sum_over_ranks, world_size
 from vlmzoo.errors import DataError
 from vlmzoo.experience import EXPERIENCES
@@ -16,7 +16,6 @@ from vlmzoo.outputs import Batch, Step
 __all__ = ["SupervisedExperience"]
 
 _MAX_SKIPS_IN_A_ROW = 1000
-_STRETCH = 10**9
 
 
 @EXPERIENCES.register(
@@ -110,7 +109,7 @@ class SupervisedExperience:
         """Return the position in the source of the ``place``-th row of the run, shuffled anew every epoch."""
         size = self.source.size
         if size is None:  # in random order by itself; each seed has a stretch of its own
-            return self.seed * _STRETCH + place
+            return self.seed * STRETCH + place
         return _permutation(self.seed, place // size, size)[place % size]
 
 

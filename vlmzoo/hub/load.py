@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from vlmzoo.errors import CheckpointError
@@ -61,7 +62,9 @@ def load_model(
     _check_report(report, path)
     if isinstance(model, ComposedVlm):
         model.attach_processor(processor)
-    return (model if device is None else model.to(device)).eval(), processor
+    if device is not None:
+        nn.Module.to(model, device)
+    return model.eval(), processor
 
 
 def _check_folder(path: Path) -> None:

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from vlmzoo.config.schema import ModelConfig
@@ -55,7 +56,7 @@ def build_model(
         check_attention(attn_implementation, device)
     tokenizer = None if "image_token_id" in architecture else build_tokenizer(architecture["processor"])
     built = _build(architecture, tokenizer, device, attn_implementation)
-    built.to(dtype=choose_dtype(dtype, device))
+    nn.Module.to(built, dtype=choose_dtype(dtype, device))
     built.attach_processor(lambda: _processor_for(architecture, built, tokenizer))
     return built.eval()
 

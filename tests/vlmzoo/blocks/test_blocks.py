@@ -44,7 +44,9 @@ def test_blocks_give_the_shape_that_they_promise(registry, name):
 @pytest.mark.parametrize(("registry", "name"), MODULES, ids=ids)
 def test_gradients_reach_every_parameter_that_the_output_depends_on(registry, name):
     block = build(registry, name)
-    block(make_input(block)).square().sum().backward()
+    inputs = make_input(block).requires_grad_()
+    block(inputs).square().sum().backward()
+    assert inputs.grad.abs().any()
     idle = [n for n, p in block.named_parameters() if p.grad is None or not p.grad.abs().any()]
     unread = (
         "post_layernorm",

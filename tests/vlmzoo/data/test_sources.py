@@ -6,7 +6,7 @@ import pytest
 
 from vlmzoo.data.export import export_task
 from vlmzoo.data.images import load_image
-from vlmzoo.data.sources import SOURCES
+from vlmzoo.data.sources import SOURCES, STRETCH
 from vlmzoo.data.synthetic import TASKS
 from vlmzoo.errors import ConfigError, DataError
 
@@ -35,6 +35,25 @@ def test_kinds_that_cannot_be_drawn_are_refused():
     ):
         with pytest.raises(ConfigError, match=match):
             SOURCES.build({"type": "synthetic", "task": TASK, "kinds": kinds})
+
+
+def test_later_phases_take_over_at_their_position_in_every_run():
+    later = [{"from": 10, "kinds": {"image": 1}}]
+    source = SOURCES.build({"type": "synthetic", "task": TASK, "kinds": {"text": 1}, "later": later})
+    for start in (0, STRETCH, 2 * STRETCH):
+        kinds = [source.sample(start + i).meta["kind"] for i in range(20)]
+        assert kinds == ["text"] * 10 + ["image"] * 10
+
+
+def test_phases_that_cannot_be_are_refused():
+    for later, match in (
+        ([{"from": 0, "kinds": {"text": 1}}], "growing positions above 0"),
+        ([{"from": 9, "kinds": {"text": 1}}, {"from": 5, "kinds": {"text": 1}}], "growing positions"),
+        ([{"kinds": {"text": 1}}], "must have `from` and `kinds`"),
+        ([{"from": 9, "kinds": {"txt": 1}}], "Did you mean `text`"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            SOURCES.build({"type": "synthetic", "task": TASK, "kinds": {"text": 1}, "later": later})
 
 
 def test_what_was_exported_can_be_read_back(tmp_path):

@@ -5,7 +5,10 @@ from typing import Protocol
 from vlmzoo.registry import Registry
 from vlmzoo.types import Sample
 
-__all__ = ["SOURCES", "Source"]
+__all__ = ["SOURCES", "STRETCH", "Source"]
+
+STRETCH = 10**9
+"""Positions that one run may use of an endless source; the run with seed s starts at s times this."""
 
 
 class Source(Protocol):

@@ -1,10 +1,10 @@
 """Synthetic tasks as an endless source: a new instance at every position."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmzoo.data.sources import SOURCES
+from vlmzoo.data.sources import SOURCES, STRETCH
 from vlmzoo.data.synthetic import KINDS, TASKS, Kind
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
@@ -27,22 +27,26 @@ class SyntheticSource:
     Args:
         task: ``{type: name, …}`` for the task registry.
         kinds: weight of each kind of example; a position's kind is drawn by them.
+        later: ``{from: position, kinds: …}`` for each later phase of a run, in order; its weights hold from there on.
         seed: of instances and kinds; another seed gives other instances.
 
     Raises:
-        ConfigError: if a kind is unknown, or no weight is positive.
+        ConfigError: if a kind is unknown, no weight is positive, or the phases are out of order.
     """
 
-    def __init__(self, *, task: Mapping[str, Any], kinds: Mapping[str, float], seed: int = 0) -> None:
-        for kind, weight in kinds.items():
-            if kind not in KINDS:
-                raise ConfigError(f"`kinds` takes no `{kind}`.{nearest_hint(kind, KINDS)} Known: {', '.join(KINDS)}.")
-            if weight < 0:
-                raise ConfigError(f"The weight of `{kind}` must be zero or more, but is {weight} instead.")
-        if not sum(kinds.values()) > 0:
-            raise ConfigError(f"`kinds` must give at least one kind a positive weight, but is {dict(kinds)} instead.")
+    def __init__(
+        self,
+        *,
+        task: Mapping[str, Any],
+        kinds: Mapping[str, float],
+        later: Sequence[Mapping[str, Any]] = (),
+        seed: int = 0,
+    ) -> None:
         self.task = TASKS.build(task)
-        self.kinds: dict[Kind, float] = {kind: weight for kind, weight in kinds.items()}  # type: ignore[misc]
+        self.phases = [(0, _checked_kinds(kinds)), *(_checked_phase(phase) for phase in later)]
+        starts = [start for start, _ in self.phases]
+        if starts != sorted(set(starts)):
+            raise ConfigError(f"`later` must begin at growing positions above 0, but begins at {starts[1:]} instead.")
         self.seed = seed
 
     @property
@@ -52,6 +56,27 @@ class SyntheticSource:
 
     def sample(self, position: int) -> Sample:
         """Draw the instance at a position."""
+        place = position % STRETCH
+        kinds = next(kinds for start, kinds in reversed(self.phases) if place >= start)
         draw = random.Random(f"{self.seed}/{position}")
-        (kind,) = draw.choices(list(self.kinds), weights=list(self.kinds.values()))
+        (kind,) = draw.choices(list(kinds), weights=list(kinds.values()))
         return self.task.sample(kind, self.seed, position)
+
+
+def _checked_phase(phase: Mapping[str, Any]) -> tuple[int, dict[Kind, float]]:
+    if phase.keys() != {"from", "kinds"}:
+        raise ConfigError(f"A phase of `later` must have `from` and `kinds`, but has {', '.join(phase)} instead.")
+    return int(phase["from"]), _checked_kinds(phase["kinds"])
+
+
+def _checked_kinds(kinds: Mapping[str, float]) -> dict[Kind, float]:
+    checked: dict[Kind, float] = {}
+    for kind, weight in kinds.items():
+        if kind not in KINDS:
+            raise ConfigError(f"`kinds` takes no `{kind}`.{nearest_hint(kind, KINDS)} Known: {', '.join(KINDS)}.")
+        if weight < 0:
+            raise ConfigError(f"The weight of `{kind}` must be zero or more, but is {weight} instead.")
+        checked[kind] = weight
+    if not sum(checked.values()) > 0:
+        raise ConfigError(f"`kinds` must give at least one kind a positive weight, but is {dict(kinds)} instead.")
+    return checked
