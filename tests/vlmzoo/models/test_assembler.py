@@ -44,6 +44,17 @@ def test_a_named_model_is_built_without_memory():
     assert model.num_image_tokens == 576
 
 
+def test_a_named_model_is_described_in_three_seconds(fresh_python):
+    code = (
+        "import time, torch, transformers\n"
+        "start = time.process_time()\n"
+        "from vlmzoo import build_model\n"
+        "build_model('llava-1.5-7b', device='meta')\n"
+        "print(time.process_time() - start)"
+    )
+    assert float(fresh_python(code).splitlines()[-1]) <= 3.0
+
+
 @pytest.mark.parametrize("name", ["linear", "mlp3x_gelu"])
 def test_any_projector_can_be_named(name):
     assert build_model(make_architecture(projector={"type": name})).num_image_tokens == 4
