@@ -8,7 +8,7 @@ from vlmzoo import build_model, load_model
 from vlmzoo.checkpoint import save_model
 from vlmzoo.models.assembler import choose_dtype
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
 def make_inputs(model):

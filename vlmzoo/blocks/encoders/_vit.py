@@ -1,6 +1,6 @@
 """What CLIP's and SigLIP's vision transformers have in common here."""
 
-from typing import Any, Literal
+from typing import Any
 
 from einops import rearrange
 from torch import Tensor
@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from vlmzoo.blocks.encoders import Encoder
 from vlmzoo.errors import ConfigError
 
-__all__ = ["HiddenStateEncoder", "check_patches"]
+__all__ = ["HiddenStateEncoder", "attention_options", "check_patches"]
 
 
 def check_patches(image_size: int, patch_size: int) -> int:
@@ -61,6 +61,3 @@ class HiddenStateEncoder(Encoder):
 def attention_options(attn_implementation: str | None) -> dict[str, Any]:
     """Return the keyword arguments that choose the attention of a transformers model."""
     return {} if attn_implementation is None else {"attn_implementation": attn_implementation}
-
-
-SelectFeature = Literal["patch"]

@@ -1,5 +1,8 @@
 """LLaVA: patch tokens of one encoder, projected into the language model (arXiv:2304.08485, section 4.1)."""
 
+import inspect
+from typing import Any
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -12,6 +15,9 @@ from vlmzoo.models.llava.configuration import LlavaConfig
 
 __all__ = ["LlavaVlm"]
 
+_ENCODER_ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
+"""What vision transformers run, too; flex attention pays for long masked texts only."""
+
 
 class LlavaVlm(ComposedVlm):
     """One encoder, one projector, one language model.
@@ -23,17 +29,23 @@ class LlavaVlm(ComposedVlm):
 
     def __init__(self, config: LlavaConfig) -> None:
         super().__init__(config)
-        encoder_spec = dict(config.encoder)
-        attention = getattr(config, "_attn_implementation", None)
-        if encoder_spec["type"] in ("clip", "siglip") and attention in ("sdpa", "eager"):
-            encoder_spec.setdefault("attn_implementation", attention)
-        self.encoder = ENCODERS.build(encoder_spec)
+        self.encoder = ENCODERS.build(self._encoder_spec(config))
         self.projector = PROJECTORS.build(
             config.projector,
             in_dim=self.encoder.out_channels,
             out_dim=self.language_model.config.hidden_size,
         )
         self.post_init()
+
+    @staticmethod
+    def _encoder_spec(config: LlavaConfig) -> dict[str, Any]:
+        """Return the encoder's spec; one that takes an attention implementation gets the model's."""
+        spec = dict(config.encoder)
+        attention = getattr(config, "_attn_implementation", None)
+        takes_it = "attn_implementation" in inspect.signature(ENCODERS.entry(spec["type"]).build).parameters
+        if takes_it and attention in _ENCODER_ATTENTION:
+            spec.setdefault("attn_implementation", attention)
+        return spec
 
     @property
     def num_image_tokens(self) -> int:
