@@ -1,11 +1,28 @@
-"""How much memory this process holds, in MB of 10^6 bytes."""
+"""How much memory this process holds, in MB of 10^6 bytes, and whether it gives back what it frees."""
 
+import ctypes
 import math
 from pathlib import Path
 
-__all__ = ["peak_rss_mb", "rss_mb"]
+__all__ = ["keep_freed_memory", "peak_rss_mb", "rss_mb"]
 
 _STATUS = Path("/proc/self/status")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_KEPT_BYTES, _LARGEST_ON_HEAP = 2**31 - 1, 32 * 2**20  # the most that glibc takes
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees, for steps on a CPU ask for the same tensors again and again.
+
+    glibc otherwise returns them to the system after every backward pass, and the next step pays for each page anew.
+
+    Returns:
+        Whether the C library took the advice; only glibc does.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)) and bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_ON_HEAP))
 
 
 def rss_mb() -> float:

@@ -30,7 +30,7 @@ from vlmzoo.models.assembler import build_model, choose_dtype
 from vlmzoo.models.composed import ComposedVlm
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.runs.folder import RunFolder
-from vlmzoo.runs.memory import peak_rss_mb
+from vlmzoo.runs.memory import keep_freed_memory, peak_rss_mb
 from vlmzoo.runs.optim import make_schedule, parameter_groups
 from vlmzoo.runs.progress import RunProgress
 from vlmzoo.runs.quality import gallery_of, reload_is_identical
@@ -69,6 +69,8 @@ def train_run(config: RunConfig) -> TrainedRun:
     join_processes()
     folder = RunFolder(config.output_dir).ensure()
     device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        keep_freed_memory()
     random.seed(config.seed)
     torch.manual_seed(config.seed)
     model, processor = _model_of(config, device)
