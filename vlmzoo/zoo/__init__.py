@@ -11,12 +11,30 @@ from pydantic import ValidationError
 
 from vlmzoo.errors import ConfigError, RegistryError
 from vlmzoo.registry import nearest_hint
-from vlmzoo.zoo.arithmetic import count_image_tokens, count_parameters
-from vlmzoo.zoo.card import Architecture, Card
+from vlmzoo.zoo.arithmetic import DEFAULT_IMAGE_SIZE, count_image_tokens, count_parameters
+from vlmzoo.zoo.card import TOKEN_FIELDS, Architecture, Card, NativeArchitecture, read_architecture
+from vlmzoo.zoo.memory import Lora, MemoryForecast, forecast_memory
+from vlmzoo.zoo.visual import ImageSize
 
-__all__ = ["Architecture", "Card", "ModelInfo", "list_models", "load_card", "model_info"]
+__all__ = [
+    "DEFAULT_IMAGE_SIZE",
+    "TOKEN_FIELDS",
+    "Architecture",
+    "Card",
+    "Lora",
+    "MemoryForecast",
+    "ModelInfo",
+    "NativeArchitecture",
+    "forecast_memory",
+    "list_models",
+    "load_card",
+    "model_info",
+    "read_architecture",
+]
 
 _FOLDER = Path(__file__).parent
+_TEXT_TOKENS = 512
+_LORA_RANK = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +43,18 @@ class ModelInfo:
 
     Args:
         name: what configs and commands call it.
-        family: folder under ``vlmzoo.models`` that composes it.
+        family: folder under ``vlmzoo.models`` that builds it.
         parameters: number of parameters, by part.
-        image_tokens: visual tokens that one image becomes.
+        image_tokens: visual tokens that one image of ``image_size`` becomes.
         context_tokens: positions of the language model, visual tokens included.
         weights: ``repo``, ``revision`` and ``layout`` of the published weights.
         licence: ``code``, ``weights`` and ``base``.
         paper: ``title`` and ``arxiv``.
         source: where the numbers were read.
         parity: what has been compared with the authors' code.
+        image_size: (height, width) in pixels of the image that figures are for.
+        memory: forecasts in bfloat16 for one image and 512 tokens of text: ``inference``, and training of one sequence
+            with AdamW on one device, of a LoRA of rank 8 (``lora``) and of all parameters (``full``).
     """
 
     name: str
@@ -46,6 +67,8 @@ class ModelInfo:
     paper: Mapping[str, str]
     source: str
     parity: str
+    image_size: ImageSize
+    memory: Mapping[str, MemoryForecast]
 
     @property
     def num_parameters(self) -> int:
@@ -63,11 +86,18 @@ class ModelInfo:
     def rows(self) -> list[tuple[str, str]]:
         """Return what there is to show, as (label, text) pairs."""
         parts = ", ".join(f"{part} {count / 1e6:,.1f} M" for part, count in self.parameters.items())
+        height, width = self.image_size
+        answer, lora, full = (_gib(self.memory[name].total) for name in ("inference", "lora", "full"))
         return [
             ("model", f"{self.name} (family {self.family})"),
             ("parameters", f"{self.num_parameters / 1e6:,.1f} M: {parts}"),
-            ("memory of the weights", f"{self.weight_bytes() / 2**30:.1f} GiB in bfloat16"),
-            ("tokens per image", f"{self.image_tokens} of {self.context_tokens} positions"),
+            ("memory of the weights", f"{_gib(self.weight_bytes())} in bfloat16"),
+            ("memory to answer", f"{answer} with one image and {_TEXT_TOKENS} tokens of text, forecast"),
+            ("memory to train", f"LoRA of rank {_LORA_RANK}: {lora}; all parameters: {full}; batch of 1, forecast"),
+            (
+                "tokens per image",
+                f"{self.image_tokens} of {self.context_tokens} positions for {height} x {width} pixels",
+            ),
             ("weights", f"{self.weights['repo']} @ {self.weights['revision']}, layout {self.weights['layout']}"),
             ("licence", "; ".join(f"{part}: {terms}" for part, terms in self.licence.items())),
             ("paper", f"{self.paper['title']}, arXiv:{self.paper['arxiv']}"),
@@ -111,22 +141,51 @@ def load_card(name: str) -> Card:
     return card
 
 
-def model_info(name: str) -> ModelInfo:
+def model_info(name: str, *, image_size: ImageSize | None = None) -> ModelInfo:
     """Say what is known of a model; nothing is built or downloaded.
+
+    Args:
+        name: a card of the zoo.
+        image_size: (height, width) in pixels of the image that figures are for; None is 512 x 512.
 
     Raises:
         RegistryError: if the zoo has no such model; the nearest name is in the message.
+        ConfigError: if ``image_size`` is no size.
     """
     card = load_card(name)
+    architecture, size = card.architecture, DEFAULT_IMAGE_SIZE if image_size is None else image_size
     return ModelInfo(
         name=card.name,
         family=card.family,
-        parameters=count_parameters(card.architecture),
-        image_tokens=count_image_tokens(card.architecture),
-        context_tokens=int(card.architecture.language_model["max_position_embeddings"]),
+        parameters=count_parameters(architecture),
+        image_tokens=count_image_tokens(architecture, size),
+        context_tokens=_context_tokens(architecture),
         weights=card.weights.model_dump(),
         licence=card.licence.model_dump(),
         paper=card.paper.model_dump(),
         source=card.source,
         parity=card.parity,
+        image_size=size,
+        memory=_forecasts(architecture, size),
     )
+
+
+def _context_tokens(architecture: Architecture | NativeArchitecture) -> int:
+    is_native = isinstance(architecture, NativeArchitecture)
+    text = architecture.config["text_config"] if is_native else architecture.language_model
+    return int(text["max_position_embeddings"])
+
+
+def _forecasts(architecture: Architecture | NativeArchitecture, size: ImageSize) -> dict[str, MemoryForecast]:
+    def forecast(**options: Any) -> MemoryForecast:
+        return forecast_memory(architecture, text_tokens=_TEXT_TOKENS, image_sizes=[size], **options)
+
+    return {
+        "inference": forecast(mode="inference"),
+        "lora": forecast(trainable=Lora(rank=_LORA_RANK)),
+        "full": forecast(),
+    }
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB"

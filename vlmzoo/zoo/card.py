@@ -1,22 +1,52 @@
 """The card of a model: name, architecture and weights are three separate facts, each with its source."""
 
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, model_validator
 
-__all__ = ["Architecture", "Card", "Licence", "Paper", "Weights"]
+from vlmzoo.errors import ConfigError
+
+__all__ = [
+    "TOKEN_FIELDS",
+    "AnyArchitecture",
+    "Architecture",
+    "Card",
+    "Licence",
+    "NativeArchitecture",
+    "Paper",
+    "Weights",
+    "read_architecture",
+]
 
 Spec = dict[str, Any]
 """A ``{type: name, **arguments}`` mapping, checked against a registry when it is built."""
 
+_QWEN_TOKENS = {
+    "image_token_id": "<|image_pad|>",
+    "video_token_id": "<|video_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
+TOKEN_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "internvl": {"image_token_id": "<IMG_CONTEXT>"},
+    "llava": {"image_token_index": "<image>"},
+    "qwen2_5_vl": _QWEN_TOKENS,
+    "qwen2_vl": _QWEN_TOKENS,
+    "qwen3_vl": _QWEN_TOKENS,
+}
+"""By transformers' ``model_type``: which field of the configuration holds the id of which token."""
+
+_TEXT_TOKEN_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+_IMAGE_KINDS = ("pixels", "tiling", "image")
+
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
 class Architecture(_Strict):
-    """What is built, block by block; each spec is what the block's registry takes."""
+    """A composed base, block by block; each spec is what the block's registry takes."""
 
     family: str
     """Folder under ``vlmzoo.models`` that composes the blocks."""
@@ -32,6 +62,60 @@ class Architecture(_Strict):
     """The placeholder of one visual token; of released weights, so that no tokenizer is needed to build the model."""
 
 
+class NativeArchitecture(_Strict):
+    """A native base: transformers' own class, described by the fields of its configuration."""
+
+    family: Literal["native"]
+    """Always ``native``."""
+    model_type: str
+    """transformers' name of the architecture, e.g. ``qwen2_vl``."""
+    config: Spec
+    """Fields of its configuration, ``text_config`` and ``vision_config`` among them; the others keep their defaults."""
+    processor: Spec
+    """``{tokenizer, chat_template}`` and how images are sized: ``pixels``, ``tiling`` or ``image``."""
+
+    @model_validator(mode="after")
+    def _one_image_kind(self) -> "NativeArchitecture":
+        given = [kind for kind in _IMAGE_KINDS if kind in self.processor]
+        if len(given) != 1:
+            raise ValueError(f"`processor` must have one of {', '.join(_IMAGE_KINDS)}, but has {given or 'none'}")
+        for part in ("text_config", "vision_config"):
+            if not isinstance(self.config.get(part), dict):
+                raise ValueError(f"`config` must have a mapping `{part}`, but has {self.config.get(part)!r}")
+        return self
+
+
+def _shape_of(value: Any) -> str:
+    family = cast("Spec", value).get("family") if isinstance(value, dict) else getattr(value, "family", None)
+    return "native" if family == "native" else "composed"
+
+
+AnyArchitecture: TypeAlias = Annotated[
+    Annotated[Architecture, Tag("composed")] | Annotated[NativeArchitecture, Tag("native")], Discriminator(_shape_of)
+]
+"""Which of the two it is, ``family`` says."""
+
+_ADAPTER: TypeAdapter[Architecture | NativeArchitecture] = TypeAdapter(AnyArchitecture)
+
+
+def read_architecture(values: Mapping[str, Any]) -> Architecture | NativeArchitecture:
+    """Check an architecture spelt out, such as a miniature.
+
+    Args:
+        values: the mapping; a composed one may leave ``image_token_id`` to its tokenizer.
+
+    Raises:
+        ConfigError: if it is at fault.
+    """
+    given = dict(values)
+    if _shape_of(given) == "composed":
+        given.setdefault("image_token_id", 0)
+    try:
+        return _ADAPTER.validate_python(given)
+    except ValidationError as error:
+        raise ConfigError(f"The architecture must hold the fields of a card: {error}") from error
+
+
 class Weights(_Strict):
     """Where trained weights lie, and whose names their tensors bear."""
 
@@ -40,7 +124,7 @@ class Weights(_Strict):
     revision: str = "main"
     """Branch, tag or commit."""
     layout: str
-    """Key table of the family that reads them."""
+    """Key table of the family that reads them; ``transformers`` for those that transformers itself reads."""
 
 
 class Licence(_Strict):
@@ -68,7 +152,7 @@ class Card(_Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")
     """What configs and commands call it; also the name of its file."""
-    architecture: Architecture
+    architecture: AnyArchitecture
     """What is built."""
     weights: Weights
     """What is loaded into it."""
@@ -85,15 +169,25 @@ class Card(_Strict):
 
     @property
     def family(self) -> str:
-        """Folder under ``vlmzoo.models`` that composes the blocks."""
+        """Folder under ``vlmzoo.models`` that builds it."""
         return self.architecture.family
 
     def miniature(self) -> Spec:
         """Return the architecture with ``tiny`` laid over it; a spec of another ``type`` replaces the whole spec.
 
-        It names no ``image_token_id``: the miniature's own tokenizer says which it is.
+        It names no token's id, for the miniature's own tokenizer says which they are: neither ``image_token_id`` of a
+        composed base, nor the fields of `TOKEN_FIELDS` and ``bos``, ``eos`` and ``pad_token_id`` of a native one.
         """
-        return _laid_over(self.architecture.model_dump(exclude={"image_token_id"}), self.tiny)
+        below = self.architecture.model_dump(exclude={"image_token_id"})
+        tiny = _laid_over(below, self.tiny)
+        if isinstance(self.architecture, NativeArchitecture):
+            tiny["config"] = _without(tiny["config"], tuple(TOKEN_FIELDS.get(self.architecture.model_type, ())))
+            tiny["config"]["text_config"] = _without(tiny["config"]["text_config"], _TEXT_TOKEN_FIELDS)
+        return tiny
+
+
+def _without(values: Mapping[str, Any], names: Sequence[str]) -> Spec:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,6 @@ from vlmzoo.registry import Registry
 __all__ = ["IMAGE_TOKEN", "TOKENIZERS"]
 
 IMAGE_TOKEN = "<image>"
-"""The placeholder of one visual token; a special token of every tokenizer here."""
+"""The placeholder of one visual token of a composed model; native models of Qwen and InternVL have their own."""
 
 TOKENIZERS: Registry[PreTrainedTokenizerBase] = Registry("tokenizer", "vlmzoo.data.tokenizers")

@@ -6,8 +6,8 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from vlmzoo.data.synthetic import TASKS
 from vlmzoo.data.tokenizers import IMAGE_TOKEN, TOKENIZERS
+from vlmzoo.data.tokenizers._corpus import synthetic_texts
 
 __all__ = ["byte_bpe_tokenizer", "train_byte_bpe"]
 
@@ -30,17 +30,7 @@ def byte_bpe_tokenizer(
         num_samples: conversations read from each task.
         seed: of the instances.
     """
-
-    def texts() -> Iterator[str]:
-        for spec in corpus:
-            kind = spec.get("kind", "text")
-            task = TASKS.build({name: value for name, value in spec.items() if name != "kind"})
-            for index in range(num_samples):
-                instance = task.instance(seed, index)
-                yield task.prompt(instance, kind).replace(IMAGE_TOKEN, "")
-                yield task.response(instance, kind)
-
-    return train_byte_bpe(texts(), vocab_size=vocab_size)
+    return train_byte_bpe(synthetic_texts(corpus, num_samples=num_samples, seed=seed), vocab_size=vocab_size)
 
 
 def train_byte_bpe(texts: Iterator[str], *, vocab_size: int) -> PreTrainedTokenizerBase:

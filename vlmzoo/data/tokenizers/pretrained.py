@@ -9,12 +9,15 @@ __all__ = ["pretrained_tokenizer"]
 
 
 @TOKENIZERS.register("pretrained", source="transformers, AutoTokenizer", tiny={"repo": ""})
-def pretrained_tokenizer(*, repo: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a tokenizer and make sure that it knows ``<image>`` and a padding token.
+def pretrained_tokenizer(
+    *, repo: str, revision: str | None = None, image_token: str | None = IMAGE_TOKEN
+) -> PreTrainedTokenizerBase:
+    """Load a tokenizer and make sure that it knows the image placeholder and a padding token.
 
     Args:
         repo: Hub id or folder.
         revision: branch, tag or commit.
+        image_token: the placeholder; None adds none, for a model that brings its own (``<|image_pad|>`` of Qwen2-VL).
 
     Raises:
         DataError: if it cannot be found.
@@ -26,7 +29,8 @@ def pretrained_tokenizer(*, repo: str, revision: str | None = None) -> PreTraine
             f"The tokenizer of `{repo}` cannot be loaded ({str(error).splitlines()[0]}); check the name, the network, "
             "or give the path of a folder that holds it."
         ) from error
-    tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE_TOKEN]}, replace_additional_special_tokens=False)
+    if image_token is not None:
+        tokenizer.add_special_tokens({"extra_special_tokens": [image_token]}, replace_extra_special_tokens=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
