@@ -4,6 +4,8 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "FrameError",
+    "HubError",
     "MissingExtraError",
     "RegistryError",
     "ShapeError",
@@ -38,6 +40,14 @@ class CheckpointError(VlmzooError, RuntimeError):
 
 class DataError(VlmzooError, ValueError):
     """A sample, an image or a file of data cannot be used as it is."""
+
+
+class FrameError(VlmzooError, ValueError):
+    """A box, a point or a mask stands in another frame than the one it is used in."""
+
+
+class HubError(VlmzooError, ConnectionError):
+    """The Hub cannot be reached, or refuses what it is asked for."""
 
 
 class MissingExtraError(VlmzooError, ImportError):

@@ -1,0 +1,49 @@
+"""Save, load, push, load by id: the same model on every base; and what a loader says when the Hub does not help."""
+
+import pytest
+import torch
+
+from tests.vlmzoo.adapters import probe  # noqa: F401  (registers it)
+from tests.vlmzoo.adapters.bases import BASES, make_base
+from tests.vlmzoo.adapters.test_folder import assert_same, make_trained
+from vlmzoo import load_model, push_model
+from vlmzoo.checkpoint import save_model
+from vlmzoo.errors import CheckpointError, HubError
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_model_comes_back_from_the_hub_as_it_was(hub, tmp_path, name):
+    model = make_trained(name)
+    folder = save_model(model, model.processor, tmp_path / "model")
+    loaded, processor = load_model(folder)
+    push_model(save_model(loaded, processor, tmp_path / "again"), "alice/tiny")
+    fetched, _ = load_model("alice/tiny")
+    assert_same(model, fetched)
+
+
+def test_a_revision_is_loaded_by_its_name(hub, tmp_path):
+    first, second = make_base("llava-llama", seed=1), make_base("llava-llama", seed=2)
+    push_model(save_model(first, first.processor, tmp_path / "first"), "alice/tiny")
+    push_model(save_model(second, second.processor, tmp_path / "second"), "alice/tiny", revision="second")
+    for revision, model in ((None, first), ("second", second)):
+        loaded, _ = load_model("alice/tiny", revision=revision)
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+    with pytest.raises(HubError, match="no revision `third`"):
+        load_model("alice/tiny", revision="third")
+
+
+def test_a_base_on_the_hub_is_fetched_for_adapters_that_name_it(hub, tmp_path):
+    base = make_base("llava-llama")
+    push_model(save_model(base, base.processor, tmp_path / "base"), "alice/base")
+    model, processor = load_model("alice/base", adapters=["lora"])
+    folder = save_model(model, processor, tmp_path / "model", base={"path": "alice/base", "revision": "main"})
+    loaded, _ = load_model(folder)
+    kept, restored = model.state_dict(), loaded.state_dict()
+    assert kept.keys() == restored.keys() and all(torch.equal(kept[name], restored[name]) for name in kept)
+
+
+def test_what_is_neither_a_folder_nor_an_id_is_not_asked_of_the_hub(tmp_path):
+    with pytest.raises(CheckpointError, match="is no folder and no Hub id"):
+        load_model(tmp_path / "missing")
+    with pytest.raises(CheckpointError, match=r"holds no config\.json"):
+        load_model(tmp_path)

@@ -1,0 +1,83 @@
+"""``build_model``: a name or a spec to a model, with random or with published weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from vlmzoo.config.schema import ModelConfig
+from vlmzoo.errors import ConfigError
+from vlmzoo.hub.download import fetch_model
+from vlmzoo.hub.load import load_model
+from vlmzoo.models.adapting import check_adapters
+from vlmzoo.models.assembler import assemble_model, choose_dtype
+from vlmzoo.models.keys import key_table
+from vlmzoo.models.weights import load_into
+from vlmzoo.zoo import load_card
+
+__all__ = ["build_model"]
+
+
+def build_model(
+    model: str | Mapping[str, Any] | ModelConfig,
+    *,
+    pretrained: bool = False,
+    adapters: Sequence[str | Mapping[str, Any]] = (),
+    dtype: str | torch.dtype = "auto",
+    device: str | torch.device | None = None,
+    attn_implementation: str | None = None,
+    quantization: str | None = None,
+) -> Any:
+    """Build a model by name, or from an architecture spelt out.
+
+    Args:
+        model: a card of the zoo (``llava-1.5-7b``), a ``model:`` section of a config, or an architecture mapping.
+        pretrained: whether to load the card's weights; otherwise they are random.
+        adapters: names or ``{type: …}`` specs.
+        dtype: of the weights; ``auto`` is bfloat16 on an accelerator that has it, else float32.
+        device: where to build; ``meta`` builds without memory.
+        attn_implementation: ``sdpa``, ``eager``, ``flash_attention_2`` …; None lets transformers choose.
+        quantization: ``nf4`` or ``int8``, of the linear layers of a native base with published weights.
+
+    Returns:
+        The model, in evaluation mode; ``model.processor`` belongs to it.
+
+    Raises:
+        RegistryError: if a name is unknown.
+        ConfigError: if the architecture cannot be built, or cannot hold an adapter.
+        CheckpointError: if the weights are not whole.
+    """
+    options: dict[str, Any] = {"dtype": dtype, "device": device, "attn_implementation": attn_implementation}
+    if not pretrained:
+        if quantization is not None:
+            raise ConfigError("`quantization` needs weights that exist: use `pretrained`, or `load_model` of a folder.")
+        return assemble_model(model, adapters=adapters, **options)
+    name = model if isinstance(model, str) else _card_name(model)
+    weights = load_card(name).weights
+    wanted = [*(model.adapters if isinstance(model, ModelConfig) else ()), *adapters]
+    planned = assemble_model(name, device="meta", attn_implementation=attn_implementation)
+    check_adapters(wanted, planned.host_of(planned.config))
+    folder = fetch_model(weights.repo, revision=weights.revision)
+    if planned.family == "native":
+        return load_model(folder, adapters=wanted, quantization=quantization, **options)[0]
+    if quantization is not None:
+        raise ConfigError(f"`quantization` needs a native base, but `{name}` is a composed one; leave it out.")
+    load_into(planned, folder, key_table(planned, weights.layout), dtype=choose_dtype(dtype, device), device=device)
+    if wanted:
+        planned.attach_adapters(wanted)
+    return planned.eval()
+
+
+def _card_name(model: Mapping[str, Any] | ModelConfig) -> str:
+    """Return the card's name of a ``model:`` section.
+
+    Raises:
+        ConfigError: if it has none, so that there are no published weights.
+    """
+    section = model if isinstance(model, ModelConfig) else ModelConfig(**model)
+    if section.name is None or section.architecture is not None:
+        raise ConfigError(
+            "`pretrained` needs the `name` of a card and nothing changed in it; an architecture spelt out has no "
+            "published weights and starts from scratch."
+        )
+    return section.name
