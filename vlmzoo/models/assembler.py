@@ -1,6 +1,7 @@
 """From a name or a spec to a model with its processor."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,58 +11,54 @@ from transformers import PreTrainedTokenizerBase
 
 from vlmzoo.config.schema import ModelConfig
 from vlmzoo.data.assembly import build_tokenizer, make_processor
-from vlmzoo.data.processing import VlmProcessor
 from vlmzoo.errors import ConfigError
 from vlmzoo.models import FAMILIES
 from vlmzoo.models.attention import check_attention
-from vlmzoo.models.composed import ComposedVlm
+from vlmzoo.models.native.processing import build_native_processor
+from vlmzoo.models.native.table import native_base
 from vlmzoo.models.registration import register_auto_classes
 from vlmzoo.registry import nearest_hint
 from vlmzoo.zoo import load_card
 
-__all__ = ["architecture_of", "build_model", "build_processor", "choose_dtype"]
-
-_ARCHITECTURE_KEYS = ("family", "encoder", "projector", "language_model", "processor", "image_token_id")
+__all__ = ["architecture_of", "assemble_model", "build_processor", "choose_dtype"]
 
 
-def build_model(
+def assemble_model(
     model: str | Mapping[str, Any] | ModelConfig,
     *,
-    pretrained: bool = False,
+    adapters: Sequence[str | Mapping[str, Any]] = (),
     dtype: str | torch.dtype = "auto",
     device: str | torch.device | None = None,
     attn_implementation: str | None = None,
-) -> ComposedVlm:
-    """Build a model by name, or from an architecture spelt out.
+) -> Any:
+    """Build a model with random weights, by name or from an architecture spelt out.
 
     Args:
         model: a card of the zoo (``llava-1.5-7b``), a ``model:`` section of a config, or an architecture mapping.
-        pretrained: whether to load the card's weights.
+        adapters: names or ``{type: …}`` specs, beside those of a ``model:`` section.
         dtype: of the weights; ``auto`` is bfloat16 on an accelerator that has it, else float32.
         device: where to build; ``meta`` builds without memory.
         attn_implementation: ``sdpa``, ``eager``, ``flash_attention_2`` …; None lets transformers choose.
 
     Raises:
         RegistryError: if a name is unknown.
-        ConfigError: if the architecture cannot be built, or the weights cannot be loaded this way.
+        ConfigError: if the architecture cannot be built, or cannot hold an adapter.
     """
     register_auto_classes()
     architecture = architecture_of(model)
-    if pretrained:
-        raise ConfigError(
-            "`pretrained` must be False for `build_model` in this version: released weights have no key table yet. "
-            "Load a folder that this library wrote with `load_model(path)`."
-        )
     if attn_implementation is not None:
         check_attention(attn_implementation, device)
-    tokenizer = None if "image_token_id" in architecture else build_tokenizer(architecture["processor"])
+    tokenizer = build_tokenizer(architecture["processor"]) if _needs_tokenizer(architecture) else None
     built = _build(architecture, tokenizer, device, attn_implementation)
-    nn.Module.to(built, dtype=choose_dtype(dtype, device))
+    _cast(built, choose_dtype(dtype, device))
     built.attach_processor(lambda: _processor_for(architecture, built, tokenizer))
+    wanted = [*(model.adapters if isinstance(model, ModelConfig) else ()), *adapters]
+    if wanted:
+        built.attach_adapters(wanted)
     return built.eval()
 
 
-def build_processor(model: str | Mapping[str, Any] | ModelConfig) -> VlmProcessor:
+def build_processor(model: str | Mapping[str, Any] | ModelConfig) -> Any:
     """Build only the processor of a model, without memory for its weights.
 
     Raises:
@@ -69,7 +66,7 @@ def build_processor(model: str | Mapping[str, Any] | ModelConfig) -> VlmProcesso
         ConfigError: if the architecture cannot be built.
         DataError: if the tokenizer cannot be loaded.
     """
-    return build_model(model, device="meta").processor
+    return assemble_model(model, device="meta").processor
 
 
 def architecture_of(model: str | Mapping[str, Any] | ModelConfig) -> dict[str, Any]:
@@ -77,26 +74,38 @@ def architecture_of(model: str | Mapping[str, Any] | ModelConfig) -> dict[str, A
 
     Raises:
         ConfigError: if a part is missing or unknown.
-        RegistryError: if the zoo has no such card.
+        RegistryError: if the zoo has no such card, or no such family.
     """
     if isinstance(model, str):
-        architecture = dict(load_card(model).architecture)
+        architecture = _of_card(model)
     elif isinstance(model, ModelConfig):
-        card = dict(load_card(model.name).architecture) if model.name else {}
+        card = _of_card(model.name) if model.name else {}
         architecture = {**card, **(model.architecture or {})}
     elif {"name", "architecture"} & model.keys():
         return architecture_of(ModelConfig(**model))
     else:
         architecture = dict(model)
-    for key in architecture:
-        if key not in _ARCHITECTURE_KEYS:
-            raise ConfigError(f"An architecture takes no `{key}`.{nearest_hint(key, _ARCHITECTURE_KEYS)}")
-    for key in ("family", "encoder", "projector", "language_model", "processor"):
-        if key not in architecture:
-            raise ConfigError(
-                f"An architecture must have a `{key}`, but has only {', '.join(architecture) or 'nothing'}."
-            )
+    _check(architecture)
     return architecture
+
+
+def _of_card(name: str) -> dict[str, Any]:
+    return load_card(name).architecture.model_dump(exclude_none=True)
+
+
+def _check(architecture: Mapping[str, Any]) -> None:
+    held = ", ".join(architecture) or "nothing"
+    if "family" not in architecture:
+        raise ConfigError(f"An architecture must have a `family`, but has only {held}.")
+    parameters = inspect.signature(FAMILIES.entry(architecture["family"]).build).parameters
+    takes = ["family", "processor", *(name for name in parameters if name != "attn_implementation")]
+    for key in architecture:
+        if key not in takes:
+            raise ConfigError(f"An architecture takes no `{key}`.{nearest_hint(key, takes)}")
+    needed = [name for name, p in parameters.items() if p.default is p.empty and name != "image_token_id"]
+    for key in (*needed, "processor"):
+        if key not in architecture:
+            raise ConfigError(f"An architecture must have a `{key}`, but has only {held}.")
 
 
 def choose_dtype(dtype: str | torch.dtype, device: str | torch.device | None) -> torch.dtype:
@@ -117,30 +126,58 @@ def choose_dtype(dtype: str | torch.dtype, device: str | torch.device | None) ->
     return found
 
 
+def _needs_tokenizer(architecture: Mapping[str, Any]) -> bool:
+    """Say whether ids come from the tokenizer: it is trained on the spot, or nothing else names them."""
+    if architecture["family"] == "native":
+        return architecture["processor"].get("tokenizer", {}).get("type", "pretrained") != "pretrained"
+    return "image_token_id" not in architecture
+
+
 def _build(
     architecture: Mapping[str, Any],
     tokenizer: PreTrainedTokenizerBase | None,
     device: str | torch.device | None,
     attn_implementation: str | None,
-) -> ComposedVlm:
+) -> Any:
     spec = {name: value for name, value in architecture.items() if name not in ("family", "processor")}
     if tokenizer is not None:
-        spec["image_token_id"] = tokenizer.convert_tokens_to_ids("<image>")
-        special = {
-            "vocab_size": len(tokenizer),
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        }
-        spec["language_model"] = {**special, **spec["language_model"]}
+        spec = (_native_ids if architecture["family"] == "native" else _composed_ids)(spec, tokenizer)
     with torch.device(device) if device is not None else nullcontext():
-        return FAMILIES.build(  # type: ignore[return-value]
-            {"type": architecture["family"], **spec}, attn_implementation=attn_implementation
-        )
+        return FAMILIES.build({"type": architecture["family"], **spec}, attn_implementation=attn_implementation)
 
 
-def _processor_for(
-    architecture: Mapping[str, Any], model: ComposedVlm, tokenizer: PreTrainedTokenizerBase | None
-) -> VlmProcessor:
+def _composed_ids(spec: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Return the spec of a composed model with the ids of its tokenizer."""
+    special = {"vocab_size": len(tokenizer), **_ends(tokenizer)}
+    image_token_id = tokenizer.convert_tokens_to_ids("<image>")
+    return {**spec, "image_token_id": image_token_id, "language_model": {**special, **spec["language_model"]}}
+
+
+def _native_ids(spec: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Return the spec of a native model with the ids of its tokenizer."""
+    config = dict(spec.get("config", {}))
+    ids = {
+        field: tokenizer.convert_tokens_to_ids(token) for field, token in native_base(spec["model_type"]).tokens.items()
+    }
+    text = {**config.get("text_config", {}), **_ends(tokenizer)}
+    text["vocab_size"] = max(text.get("vocab_size", 0), len(tokenizer))
+    return {**spec, "config": {**config, **ids, "text_config": text}}
+
+
+def _ends(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    return {f"{end}_token_id": getattr(tokenizer, f"{end}_token_id") for end in ("bos", "eos", "pad")}
+
+
+def _cast(model: nn.Module, dtype: torch.dtype) -> None:
+    """Cast what a checkpoint holds; what is computed from the configuration (rotary frequencies) stays in float32."""
+    for tensor in model.state_dict(keep_vars=True).values():
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
+
+
+def _processor_for(architecture: Mapping[str, Any], model: Any, tokenizer: PreTrainedTokenizerBase | None) -> Any:
     spec = architecture["processor"]
-    return make_processor(spec, tokenizer=tokenizer or build_tokenizer(spec), num_image_tokens=model.num_image_tokens)
+    tokenizer = tokenizer or build_tokenizer(spec)
+    if architecture["family"] == "native":
+        return build_native_processor(spec, tokenizer=tokenizer, config=model.config)
+    return make_processor(spec, tokenizer=tokenizer, num_image_tokens=model.num_image_tokens)

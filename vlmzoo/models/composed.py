@@ -4,7 +4,7 @@ Letters: B sequences, T text positions, V vocabulary, N visual tokens of an imag
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
 
 from vlmzoo.blocks.encoders.timm import TimmEncoder
-from vlmzoo.blocks.language.causal_lm import apply_head, build_language_model, target_logprobs
-from vlmzoo.data.processing import VlmProcessor
+from vlmzoo.blocks.language.causal_lm import build_language_model
 from vlmzoo.errors import ConfigError, ShapeError
-from vlmzoo.outputs import IGNORED_LABEL, VlmOutput
+from vlmzoo.models.adapting import AdapterMixin
+from vlmzoo.outputs import VlmOutput
 
 __all__ = ["ComposedConfig", "ComposedVlm"]
 
@@ -46,7 +46,7 @@ class ComposedConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
-class ComposedVlm(PreTrainedModel, GenerationMixin):
+class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
     """Encoders, a projector and a language model; families say how images become features.
 
     A family builds its parts in ``__init__``, sets ``self.language_model`` and implements :meth:`image_features`.
@@ -64,13 +64,13 @@ class ComposedVlm(PreTrainedModel, GenerationMixin):
     _skip_keys_device_placement = ["past_key_values"]
 
     language_model: PreTrainedModel
+    part_prefixes = {"encoder": ("encoder.",), "projector": ("projector.",), "language_model": ("language_model.",)}
 
     def __init__(self, config: ComposedConfig) -> None:
         super().__init__(config)
         if config.text_config is None:
             raise ConfigError("`text_config` must describe a language model, but is missing.")
         self.language_model = build_language_model(config.text_config)
-        self._processor: VlmProcessor | Callable[[], VlmProcessor] | None = None
 
     @abstractmethod
     def image_features(self, pixel_values: Tensor) -> Tensor:
@@ -80,27 +80,6 @@ class ComposedVlm(PreTrainedModel, GenerationMixin):
     @abstractmethod
     def num_image_tokens(self) -> int:
         """N, the visual tokens of one image."""
-
-    @property
-    def processor(self) -> VlmProcessor:
-        """The processor that belongs to this model.
-
-        Raises:
-            ConfigError: if none was attached, as after transformers' own ``from_pretrained``.
-        """
-        if self._processor is None:
-            raise ConfigError("This model has no processor attached; load both with `vlmzoo.load_model(path)`.")
-        if not isinstance(self._processor, VlmProcessor):
-            self._processor = self._processor()
-        return self._processor
-
-    def attach_processor(self, processor: VlmProcessor | Callable[[], VlmProcessor]) -> None:
-        """Attach a processor, or what builds it when it is first wanted."""
-        self._processor = processor
-
-    def parts(self) -> dict[str, nn.Module]:
-        """Return the parts that a run may freeze, or teach at their own rate, by name."""
-        return dict(self.named_children())
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the language model's token embeddings."""
@@ -186,11 +165,47 @@ class ComposedVlm(PreTrainedModel, GenerationMixin):
             return_logits: False leaves the logits out, so that ``(B, T, V)`` never exists.
             logits_to_keep: logits of the last so many positions only; 0 for all.
             num_items_in_batch: divides ``loss`` in place of this batch's own number of targets.
-            kwargs: passed to the language model.
+            kwargs: inputs of adapters; what is left is passed to the language model.
 
         Raises:
             ShapeError: if placeholders and image features differ in number.
         """
+        adapter_inputs = self._take_adapter_inputs(kwargs)
+        if labels is not None:
+            kwargs.setdefault("use_cache", False)
+        outputs, features = self._run_decoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            pixel_values=pixel_values,
+            **kwargs,
+        )
+        result = self._conclude(
+            outputs,
+            labels=labels,
+            return_logits=return_logits,
+            logits_to_keep=logits_to_keep,
+            num_items_in_batch=num_items_in_batch,
+            context={"input_ids": input_ids, "attention_mask": attention_mask},
+            adapter_inputs=adapter_inputs,
+            language_model=self.language_model,
+        )
+        result.image_features = features
+        return result
+
+    def _run_decoder(
+        self,
+        *,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Any, Tensor | None]:
+        """Run everything but the head; return the decoder's outputs and the features of the images."""
         features = None
         if inputs_embeds is None:
             if input_ids is None:
@@ -198,27 +213,16 @@ class ComposedVlm(PreTrainedModel, GenerationMixin):
             inputs_embeds, features = self.embed(input_ids, pixel_values)
         outputs = self.get_decoder()(
             inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
+            attention_mask=attention_mask if past_key_values is not None else _needed(attention_mask),
             past_key_values=past_key_values,
             **kwargs,
         )
-        hidden = outputs.last_hidden_state
-        result = VlmOutput(
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-            image_features=features,
-        )
-        if return_logits:
-            kept = hidden[:, -logits_to_keep:] if isinstance(logits_to_keep, int) else hidden[:, logits_to_keep]
-            result.logits = apply_head(self.language_model, kept)
-        if labels is not None:
-            result.logprobs = target_logprobs(self.language_model, hidden, labels)
-            if num_items_in_batch is None:
-                num_items_in_batch = (labels[:, 1:] != IGNORED_LABEL).sum().clamp(min=1)
-            result.loss = -result.logprobs.sum() / num_items_in_batch
-        return result
+        return outputs, features
+
+    @property
+    def base_model(self) -> Any:
+        """Everything but the head, as trainers call it that bring a head of their own."""
+        return _Headless(self)
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
         """Let the images enter with the first call; afterwards they are in the cache."""
@@ -244,6 +248,30 @@ class ComposedVlm(PreTrainedModel, GenerationMixin):
         if pixel_values is not None:
             kwargs["pixel_values"] = pixel_values
         return input_ids, kwargs
+
+
+class _Headless:
+    """A composed model without its head; holds no parameters of its own."""
+
+    _tp_plan: Mapping[str, str] = {}
+    _pp_plan: Mapping[str, Any] = {}
+
+    def __init__(self, model: ComposedVlm) -> None:
+        self._model = model
+
+    def __call__(self, input_ids: Tensor | None = None, **kwargs: Any) -> Any:
+        """Return the decoder's outputs, ``last_hidden_state`` among them."""
+        return self._model._run_decoder(input_ids=input_ids, **kwargs)[0]
+
+
+def _needed(attention_mask: Tensor | None) -> Tensor | None:
+    """Drop a mask that hides nothing a causal model sees: where all gaps stand on the right.
+
+    It makes attention on a CPU twice as fast; accelerators' kernels pass over gaps by themselves.
+    """
+    if attention_mask is None or attention_mask.ndim != 2 or attention_mask.device.type != "cpu":
+        return attention_mask
+    return None if bool((attention_mask[:, 1:] <= attention_mask[:, :-1]).all()) else attention_mask
 
 
 def _check_placeholders(is_image: Tensor, *, num_images: int, num_tokens: int) -> None:

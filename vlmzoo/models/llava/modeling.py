@@ -26,6 +26,7 @@ class LlavaVlm(ComposedVlm):
     """
 
     config_class = LlavaConfig
+    family = "llava"
 
     def __init__(self, config: LlavaConfig) -> None:
         super().__init__(config)
