@@ -42,7 +42,16 @@ quickstart: install ## train, evaluate, save and reload a tiny model, and print 
 test: install ## run the tests that need no accelerator, no network and little time
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" $(ARGS)
 
-test-slow: install ## run the fuzz, the matrices and the whole runs
+# Packages that are tested beside ours and must not decide our versions: TRL and what it brings.
+INTEROP := .venv-interop
+$(INTEROP)/.installed: $(STAMP)
+	$(BIN)/python -m venv $(INTEROP)
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > $(INTEROP)/beneath.txt
+	cp $(INTEROP)/beneath.txt "$$($(INTEROP)/bin/python -c 'import site; print(site.getsitepackages()[0])')/beneath.pth"
+	$(INTEROP)/bin/python -m pip install --quiet $(PIP_FLAGS) 'trl>=1.16'
+	@touch $@
+
+test-slow: install $(INTEROP)/.installed ## run the fuzz, the matrices and the whole runs
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" $(ARGS)
 
 check: install ## format, lint, types and layers

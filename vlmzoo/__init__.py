@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vlmzoo.config import load_config
-    from vlmzoo.hub import load_model
-    from vlmzoo.models.assembler import build_model, build_processor
+    from vlmzoo.hub import build_model, load_model, push_model, verify_model
+    from vlmzoo.models.assembler import build_processor
     from vlmzoo.plugins import register
     from vlmzoo.zoo import list_models, model_info
 
@@ -21,19 +21,23 @@ __all__ = [
     "load_config",
     "load_model",
     "model_info",
+    "push_model",
     "register",
+    "verify_model",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "build_model": "vlmzoo.models.assembler",
+    "build_model": "vlmzoo.hub",
     "build_processor": "vlmzoo.models.assembler",
     "list_models": "vlmzoo.zoo",
     "load_config": "vlmzoo.config",
     "load_model": "vlmzoo.hub",
     "model_info": "vlmzoo.zoo",
+    "push_model": "vlmzoo.hub",
     "register": "vlmzoo.plugins",
+    "verify_model": "vlmzoo.hub",
 }
 
 

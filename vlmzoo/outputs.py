@@ -30,6 +30,7 @@ class VlmOutput(ModelOutput):
         hidden_states: one ``(B, T, D)`` per layer, on request.
         attentions: one ``(B, heads, T, T)`` per layer, on request.
         image_features: ``(images, N, D)``, projected, on request.
+        adapters: what each adapter made, by its label and by name; None where none was triggered.
     """
 
     loss: Tensor | None = None
@@ -39,6 +40,7 @@ class VlmOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     image_features: Tensor | None = None
+    adapters: dict[str, dict[str, Tensor]] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,23 @@ class Batch:
 
     Args:
         inputs: keyword arguments of the model's forward, ``labels`` ``(B, T)`` among them.
+        targets: what objectives compare outputs with and the model does not see.
+        counts: further denominators, under the same names in every batch and on every rank.
     """
 
     inputs: Mapping[str, Any]
+    targets: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, float] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the same batch with its tensors on ``device``."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.inputs.items()}
-        return Batch(inputs=moved)
+        return Batch(inputs=_moved(self.inputs, device), targets=_moved(self.targets, device), counts=self.counts)
 
     def count(self) -> dict[str, float]:
         """Return this micro-batch's share of the step's denominators."""
         labels = self.inputs["labels"]
         is_target = labels[:, 1:] != IGNORED_LABEL  # the first position has nothing before it
-        return {"tokens": float(is_target.sum()), "sequences": float(labels.shape[0])}
+        return {"tokens": float(is_target.sum()), "sequences": float(labels.shape[0]), **self.counts}
 
 
 @dataclass(frozen=True)
@@ -87,3 +92,7 @@ class Step:
 
     micro_batches: Sequence[Batch]
     denominators: Mapping[str, float]
+
+
+def _moved(values: Mapping[str, Any], device: torch.device | str) -> dict[str, Any]:
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in values.items()}

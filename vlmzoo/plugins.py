@@ -16,6 +16,7 @@ __all__ = ["KINDS", "register", "registry_of"]
 BuilderT = TypeVar("BuilderT", bound=Callable[..., Any])
 
 KINDS: Mapping[str, tuple[str, str]] = {
+    "adapter": ("vlmzoo.adapters", "ADAPTERS"),
     "benchmark": ("vlmzoo.evaluation.benchmarks", "BENCHMARKS"),
     "encoder": ("vlmzoo.blocks.encoders", "ENCODERS"),
     "experience": ("vlmzoo.experience", "EXPERIENCES"),

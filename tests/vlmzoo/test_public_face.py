@@ -15,19 +15,23 @@ def test_the_public_names_are_these():
         "load_config",
         "load_model",
         "model_info",
+        "push_model",
         "register",
+        "verify_model",
     ]
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("build_model", ["model", "pretrained", "dtype", "device", "attn_implementation"]),
+        ("build_model", ["model", "pretrained", "adapters", "dtype", "device", "attn_implementation", "quantization"]),
         ("build_processor", ["model"]),
         ("list_models", ["pattern"]),
         ("load_config", ["source", "overrides", "schema"]),
-        ("load_model", ["path", "revision", "device", "dtype", "attn_implementation"]),
-        ("model_info", ["name"]),
+        ("load_model", ["path", "revision", "device", "dtype", "attn_implementation", "adapters", "quantization"]),
+        ("model_info", ["name", "image_size"]),
+        ("push_model", ["folder_or_run", "repo_id", "private", "revision", "commit_message", "card"]),
+        ("verify_model", ["model", "source", "layout"]),
         ("register", ["kind", "name", "source", "tiny"]),
     ],
 )
@@ -44,7 +48,7 @@ def test_every_public_name_can_be_fetched_and_explains_itself():
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_known():
     with pytest.raises(AttributeError, match=r"has no attribute `bild_model`; it offers .*build_model"):
         vlmzoo.bild_model  # noqa: B018
-    assert not hasattr(vlmzoo, "push_model")
+    assert not hasattr(vlmzoo, "pull_model")
 
 
 def test_names_are_listed_before_they_are_fetched(fresh_python):
@@ -62,7 +66,7 @@ def test_importing_vlmzoo_takes_at_most_150_ms(fresh_python):
     assert statistics.median(float(fresh_python(code)) for _ in range(5)) <= 0.15
 
 
-@pytest.mark.parametrize("module", ["errors", "registry", "types", "config", "zoo", "plugins", "scoring"])
+@pytest.mark.parametrize("module", ["errors", "registry", "types", "config", "zoo", "plugins", "geometry", "scoring"])
 def test_the_lower_floors_load_without_torch(fresh_python, module):
     code = f"import sys, vlmzoo.{module}; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     assert fresh_python(code) == "[]"

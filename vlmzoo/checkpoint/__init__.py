@@ -1,5 +1,5 @@
-"""Checkpoints: what a model is on disk."""
+"""Checkpoints: a model's folder, written whole or not at all."""
 
-from vlmzoo.checkpoint.saving import save_model
+from vlmzoo.checkpoint.saving import export_layout, save_model
 
-__all__ = ["save_model"]
+__all__ = ["export_layout", "save_model"]

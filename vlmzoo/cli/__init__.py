@@ -1,4 +1,4 @@
-"""The command line, for people: ``vlmzoo list | info | generate | train | eval | data | tiny | doctor``.
+"""The command line, for people: ``vlmzoo list | info | generate | train | eval | data | tiny | verify | export | push``.
 
 Each command imports what it needs when it runs, so that ``vlmzoo --help`` is quick.
 """
@@ -47,6 +47,9 @@ app.command()(commands.generate)
 app.command()(commands.train)
 app.command("eval")(commands.evaluate)
 app.command()(commands.tiny)
+app.command()(commands.verify)
+app.command()(commands.export)
+app.command()(commands.push)
 app.command()(doctor)
 
 data = typer.Typer(no_args_is_help=True, help="Make data.")

@@ -14,7 +14,18 @@ from rich.table import Table
 
 from vlmzoo.errors import ConfigError
 
-__all__ = ["data_s2h", "evaluate", "generate", "info", "list_models", "tiny", "train"]
+__all__ = [
+    "data_s2h",
+    "evaluate",
+    "export",
+    "generate",
+    "info",
+    "list_models",
+    "push",
+    "tiny",
+    "train",
+    "verify",
+]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A folder that `load_model` reads, or a Hub id.")]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A model of the zoo, see `vlmzoo list`.")]
@@ -127,8 +138,7 @@ def tiny(
     seed: Annotated[int, typer.Option(help="Of the random weights.")] = 0,
 ) -> None:
     """Write a random miniature of a model: same topology, same habits, a few megabytes."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"`--out` must be a new or empty folder, but `{out}` holds something; choose another.")
+    _refuse_full(out)
     import torch
 
     from vlmzoo import build_model
@@ -138,6 +148,61 @@ def tiny(
     torch.manual_seed(seed)
     model = build_model(load_card(name).miniature())
     typer.echo(str(save_model(model, model.processor, out)))
+
+
+def export(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder.")],
+    merge: Annotated[bool, typer.Option("--merge", help="Put LoRA and new tokens into the base's weights.")] = False,
+    layout: Annotated[
+        str | None, typer.Option(help="Write the base under another layout's names, e.g. llava or llava_hf_4.")
+    ] = None,
+) -> None:
+    """Write a model in another form: merged, so that transformers alone reads it, or under the authors' names."""
+    _refuse_full(out)
+    from vlmzoo import load_model
+    from vlmzoo.checkpoint import export_layout, save_model
+    from vlmzoo.models.merging import merge_adapters
+
+    loaded, processor = load_model(model)
+    if merge:
+        merge_adapters(loaded)
+    written = save_model(loaded, processor, out) if layout is None else export_layout(loaded, processor, out, layout)
+    typer.echo(str(written))
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="A model's folder, or that of a run.")],
+    repo_id: Annotated[str, typer.Argument(help="owner/name on the Hub.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see a repository that is made.")] = False,
+    revision: Annotated[str | None, typer.Option(help="A branch; made if it is not there.")] = None,
+) -> None:
+    """Push a model's folder to the Hub, with a model card."""
+    from vlmzoo import push_model
+
+    typer.echo(push_model(folder, repo_id, private=not public, revision=revision))
+
+
+def verify(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of the zoo.")],
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="A manifest (JSON of key to shape) or a folder of weights.")
+    ] = None,
+) -> None:
+    """Compare the names and shapes of published weights with the model, on the meta device, reading no weights."""
+    if keys is None:
+        raise ConfigError("`--keys` must name a manifest (a JSON file of keys and shapes) or a folder of weights.")
+    from vlmzoo import verify_model
+
+    report = verify_model(name, keys)
+    typer.echo(str(report))
+    if not report.is_clean:
+        raise typer.Exit(1)
+
+
+def _refuse_full(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"`--out` must be a new or empty folder, but `{out}` holds something; choose another.")
 
 
 def data_s2h(

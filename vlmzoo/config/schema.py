@@ -44,6 +44,10 @@ class ModelConfig(_Strict):
     """Branch, tag or commit on the Hub."""
     dtype: str = "auto"
     """``float32``, ``bfloat16``, ``float16``; ``auto`` is bfloat16 on an accelerator that has it, else float32."""
+    adapters: list[str | Spec] = Field(default_factory=list)
+    """What is bolted on: names, or ``{type: lora, rank: 8}``; ``name`` gives one a label of its own."""
+    quantization: Literal["nf4", "int8"] | None = None
+    """Load the base's linear layers in 4 or 8 bits (QLoRA); needs bitsandbytes and weights that already exist."""
     attn_implementation: str | None = None
     """``sdpa``, ``eager``, ``flash_attention_2``, ``flash_attention_3``, ``flex_attention``; None lets it choose."""
 

@@ -11,7 +11,7 @@ from vlmzoo.data.tokenizers import TOKENIZERS
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["build_image_processor", "build_tokenizer", "make_processor"]
+__all__ = ["build_image_processor", "build_tokenizer", "channel_statistics", "chat_template", "make_processor"]
 
 _STATISTICS = {
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
@@ -69,12 +69,22 @@ def build_image_processor(
         do_center_crop=aspect == "crop",
         crop_size={"height": height, "width": width},
         resample=_RESAMPLING[resample],
-        image_mean=list(_statistics(mean, "mean", 0)),
-        image_std=list(_statistics(std, "std", 1)),
+        image_mean=list(channel_statistics(mean, "mean", 0)),
+        image_std=list(channel_statistics(std, "std", 1)),
     )
 
 
-def _statistics(given: str | Sequence[float], name: str, place: int) -> Sequence[float]:
+def channel_statistics(given: str | Sequence[float], name: str, place: int) -> Sequence[float]:
+    """Return three numbers, one per channel.
+
+    Args:
+        given: the numbers, or the name of a known set.
+        name: of the option, for messages.
+        place: 0 for means, 1 for standard deviations.
+
+    Raises:
+        ConfigError: if there is no such set, or there are not three numbers.
+    """
     if isinstance(given, str):
         if given not in _STATISTICS:
             hint = nearest_hint(given, _STATISTICS)
@@ -104,11 +114,7 @@ def make_processor(
         raise ConfigError(
             f"`processor` takes no `{name}`.{nearest_hint(name, ('image', 'tokenizer', 'chat_template'))}"
         )
-    templates = load_prompts("chat_templates")
-    name = spec.get("chat_template", "plain")
-    if name not in templates:
-        known = ", ".join(sorted(templates))
-        raise ConfigError(f"There is no chat template named `{name}`.{nearest_hint(name, templates)} Known: {known}.")
+    template = chat_template(spec.get("chat_template", "plain"))
     try:
         image_processor = build_image_processor(**spec["image"])
     except (KeyError, TypeError) as error:
@@ -117,5 +123,18 @@ def make_processor(
         image_processor=image_processor,
         tokenizer=tokenizer,
         num_image_tokens=num_image_tokens,
-        chat_template=templates[name]["template"],
+        chat_template=template,
     )
+
+
+def chat_template(name: str) -> str:
+    """Return a chat template of ours, with ``{% generation %}`` marks.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    templates = load_prompts("chat_templates")
+    if name not in templates:
+        known = ", ".join(sorted(templates))
+        raise ConfigError(f"There is no chat template named `{name}`.{nearest_hint(name, templates)} Known: {known}.")
+    return templates[name]["template"]

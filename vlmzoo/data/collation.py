@@ -3,12 +3,13 @@
 Letters: B sequences, T text positions, (H, W) pixels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from vlmzoo.data.adapter_inputs import AdapterBatch, AdapterInputs
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.outputs import IGNORED_LABEL, Batch
 
@@ -56,35 +57,59 @@ class LengthPolicy:
 
 
 class Collator:
-    """Pads encoded conversations to one batch and stacks their images.
+    """Pads encoded conversations to one batch and joins what belongs to their images.
 
     Args:
         pad_token_id: what fills the gaps of ``input_ids``.
         side: where the gaps are: ``right`` for training, ``left`` for generation.
         multiple: round T up to a multiple of this.
+        adapter_inputs: what collates the rows of each adapter, by its label.
     """
 
-    def __init__(self, *, pad_token_id: int, side: Literal["left", "right"] = "right", multiple: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        pad_token_id: int,
+        side: Literal["left", "right"] = "right",
+        multiple: int = 1,
+        adapter_inputs: Mapping[str, AdapterInputs] | None = None,
+    ) -> None:
         self.pad_token_id = pad_token_id
         self.side = side
         self.multiple = multiple
+        self.adapter_inputs = dict(adapter_inputs or {})
 
     def __call__(self, rows: Sequence[Encoded]) -> Batch:
         """Collate B rows.
 
+        Args:
+            rows: as the processor's ``encode`` gives them; lists are padded, tensors joined over all rows in order.
+
         Returns:
-            A batch with ``input_ids``, ``attention_mask`` and ``labels`` of shape ``(B, T)``, and ``pixel_values`` of
-            shape ``(images, 3, H, W)`` over all rows in order, if any row has images.
+            A batch with ``input_ids``, ``attention_mask`` and ``labels`` of shape ``(B, T)``, what the images gave
+            (``pixel_values`` of shape ``(images, 3, H, W)`` or as the model wants them), and what the adapters add.
         """
-        inputs: dict[str, Tensor] = {
+        inputs: dict[str, Any] = {
             "input_ids": self._pad([row["input_ids"] for row in rows], self.pad_token_id),
             "attention_mask": self._pad([[1] * len(row["input_ids"]) for row in rows], 0),
             "labels": self._pad([row["labels"] for row in rows], IGNORED_LABEL),
         }
-        images = [row["pixel_values"] for row in rows if row.get("pixel_values") is not None]
-        if images:
-            inputs["pixel_values"] = torch.cat(images)
-        return Batch(inputs=inputs)
+        for name in dict.fromkeys(name for row in rows for name in row):
+            values = [row[name] for row in rows if row.get(name) is not None]
+            if name in inputs or name == "adapters" or not values:
+                continue
+            inputs[name] = torch.cat(values) if isinstance(values[0], Tensor) else self._pad(values, 0)
+        targets: dict[str, Any] = {}
+        counts: dict[str, float] = {}
+        for made in self._adapter_batches(rows):
+            inputs |= made.inputs
+            targets |= made.targets
+            counts |= made.counts
+        return Batch(inputs=inputs, targets=targets, counts=counts)
+
+    def _adapter_batches(self, rows: Sequence[Encoded]) -> Iterator[AdapterBatch]:
+        for label, adapter in self.adapter_inputs.items():
+            yield adapter.collate([row["adapters"][label] for row in rows])
 
     def _pad(self, rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         """Pad rows of different lengths to one ``(B, T)`` tensor."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from vlmzoo.data.collation import Collator, LengthPolicy
-from vlmzoo.data.processing import VlmProcessor
+from vlmzoo.data.encoding import SampleEncoding
 from vlmzoo.data.sources import SOURCES, STRETCH
 from vlmzoo.distributed import rank, sum_over_ranks, world_size
 from vlmzoo.errors import DataError
@@ -51,7 +51,7 @@ class SupervisedExperience:
         source: Mapping[str, Any],
         max_tokens: int | None = None,
         on_too_long: Literal["refuse", "skip"] = "refuse",
-        processor: VlmProcessor,
+        processor: SampleEncoding,
         micro_batch_size: int,
         accumulation_steps: int = 1,
         seed: int = 0,
@@ -59,7 +59,7 @@ class SupervisedExperience:
         self.source = SOURCES.build(source)
         self.policy = LengthPolicy(max_tokens=max_tokens, action=on_too_long)
         self.processor = processor
-        self.collate = Collator(pad_token_id=processor.padding_id)
+        self.collate = Collator(pad_token_id=processor.padding_id, adapter_inputs=processor.adapter_inputs)
         self.micro_batch_size = micro_batch_size
         self.accumulation_steps = accumulation_steps
         self.seed = seed

@@ -2,20 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
 
-from vlmzoo.config import EvalConfig, ModelConfig, dump_resolved
+from vlmzoo.config import EvalConfig, dump_resolved
 from vlmzoo.evaluation import BenchmarkResult, evaluate_model, scores_table
-from vlmzoo.hub import load_model
-from vlmzoo.models.assembler import build_model
 from vlmzoo.runs.folder import RunFolder
+from vlmzoo.runs.models import model_of
 from vlmzoo.runs.progress import RunProgress
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, ProcessorMixin
 
 __all__ = ["evaluate_run", "progress_by_label"]
 
@@ -36,7 +31,7 @@ def evaluate_run(config: EvalConfig, *, overwrite: bool = False) -> dict[str, Be
         CheckpointError: if the model cannot be loaded whole.
     """
     folder = RunFolder(config.output_dir).ensure()
-    model, processor = _load(config.model)
+    model, processor = model_of(config.model, device="cuda" if torch.cuda.is_available() else "cpu")
     dump_resolved(config, folder.root)
     with progress_by_label() as report:
         results = evaluate_model(
@@ -70,24 +65,3 @@ def progress_by_label(console: Console | None = None) -> Iterator[Callable[[str,
             bars[label].update(num_done)
 
         yield report
-
-
-def _load(config: ModelConfig) -> "tuple[PreTrainedModel, ProcessorMixin]":
-    """Load the model of a folder or Hub id, or build the one that a name or an architecture describes."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if config.path is not None:
-        return load_model(
-            config.path,
-            revision=config.revision,
-            device=device,
-            dtype=config.dtype,
-            attn_implementation=config.attn_implementation,
-        )
-    model = build_model(
-        config,
-        pretrained=config.pretrained and config.architecture is None,
-        device=device,
-        dtype=config.dtype,
-        attn_implementation=config.attn_implementation,
-    )
-    return model, model.processor

@@ -4,20 +4,19 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from vlmzoo.config.schema import OptimConfig, ScheduleConfig
 from vlmzoo.errors import ConfigError
+from vlmzoo.models.adapting import AdapterMixin
 from vlmzoo.registry import nearest_hint
 
 __all__ = ["make_schedule", "parameter_groups"]
 
 
-def parameter_groups(parts: dict[str, nn.Module], optim: OptimConfig) -> list[dict[str, Any]]:
+def parameter_groups(model: AdapterMixin, optim: OptimConfig) -> list[dict[str, Any]]:
     """Freeze what is to be frozen, and group the rest by part and by weight decay.
 
     Args:
-        parts: of the model, by name.
+        model: with the adapters that it will have; what they froze by default stays frozen.
         optim: rates, decay and frozen parts.
 
     Returns:
@@ -26,27 +25,27 @@ def parameter_groups(parts: dict[str, nn.Module], optim: OptimConfig) -> list[di
     Raises:
         ConfigError: if a part is unknown, or nothing is left to learn.
     """
+    parts = model.part_names
     for name in (*optim.frozen, *optim.part_learning_rates):
         if name not in parts:
             raise ConfigError(
                 f"The model has no part named `{name}`.{nearest_hint(name, parts)} Parts: {', '.join(parts)}."
             )
-    groups = []
-    seen: set[int] = set()
-    for name, part in parts.items():
-        part.requires_grad_(name not in optim.frozen)
-        fresh = [p for p in part.parameters() if p.requires_grad and id(p) not in seen]
-        seen |= {id(p) for p in fresh}
-        rate = optim.part_learning_rates.get(name, optim.learning_rate)
-        for decay, chosen in (
-            (optim.weight_decay, [p for p in fresh if p.ndim >= 2]),
-            (0.0, [p for p in fresh if p.ndim < 2]),
-        ):
-            if chosen:
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    named: Any = model.named_parameters()  # type: ignore[attr-defined]
+    for name, parameter in named:
+        part = model.part_of(name)
+        if part in optim.frozen:
+            parameter.requires_grad_(False)
+        if not parameter.requires_grad:
+            continue
+        rate = optim.part_learning_rates.get(part, optim.learning_rate)
+        decay = optim.weight_decay if parameter.ndim >= 2 else 0.0
+        group = groups.setdefault((rate, decay), {"params": [], "lr": rate, "weight_decay": decay})
+        group["params"].append(parameter)
     if not groups:
         raise ConfigError(f"`optim.frozen` leaves nothing to learn: {', '.join(optim.frozen)}; drop one of them.")
-    return groups
+    return list(groups.values())
 
 
 def make_schedule(schedule: ScheduleConfig, num_steps: int) -> Callable[[int], float]:

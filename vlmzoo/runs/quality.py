@@ -9,6 +9,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from vlmzoo.data.images import load_image
 from vlmzoo.evaluation import BENCHMARKS, Benchmark, BenchmarkResult, complete
+from vlmzoo.hub import load_model
 from vlmzoo.models.composed import ComposedVlm
 from vlmzoo.models.registration import register_auto_classes
 from vlmzoo.runs.report import GalleryItem
@@ -16,7 +17,7 @@ from vlmzoo.runs.report import GalleryItem
 __all__ = ["gallery_of", "reload_is_identical"]
 
 
-def reload_is_identical(model: ComposedVlm, processor: Any, folder: Path, benchmark: Benchmark) -> bool:
+def reload_is_identical(model: Any, processor: Any, folder: Path, benchmark: Benchmark) -> bool:
     """Load a saved model through transformers' Auto classes, and compare weights and one answer.
 
     Args:
@@ -28,17 +29,24 @@ def reload_is_identical(model: ComposedVlm, processor: Any, folder: Path, benchm
     Returns:
         Whether every tensor is equal bit for bit and the greedy answers agree.
     """
-    register_auto_classes()
-    loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=model.dtype)
-    loaded.to(model.device).eval()
+    loaded, reloaded_processor = _reload(model, folder)
     saved, kept = loaded.state_dict(), model.state_dict()
     if saved.keys() != kept.keys() or any(not saved[name].equal(kept[name]) for name in kept):
         return False
     question = next(iter(benchmark.questions()))
     limit = benchmark.max_new_tokens
     (before,) = complete(model, processor, [question], max_new_tokens=limit)
-    (after,) = complete(loaded, AutoProcessor.from_pretrained(folder), [question], max_new_tokens=limit)
+    (after,) = complete(loaded, reloaded_processor, [question], max_new_tokens=limit)
     return before == after
+
+
+def _reload(model: Any, folder: Path) -> tuple[Any, Any]:
+    """Load as users of transformers do; native bases, whose adapters transformers does not know, as ours do."""
+    if not isinstance(model, ComposedVlm):
+        return load_model(folder, device=model.device, dtype=model.dtype)
+    register_auto_classes()
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=model.dtype)
+    return loaded.to(model.device).eval(), AutoProcessor.from_pretrained(folder)
 
 
 def gallery_of(

@@ -11,7 +11,6 @@ from vlmzoo.distributed import is_main
 from vlmzoo.evaluation import BENCHMARKS, complete
 from vlmzoo.integrations.tensorboard import TensorboardTracker
 from vlmzoo.loop import StepReport
-from vlmzoo.models.composed import ComposedVlm
 from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.journal import Journal
 from vlmzoo.runs.memory import rss_mb
@@ -26,7 +25,7 @@ Report = Callable[[StepReport], None]
 
 
 @contextmanager
-def make_reports(config: RunConfig, folder: RunFolder, model: ComposedVlm, processor: Any) -> Iterator[list[Report]]:
+def make_reports(config: RunConfig, folder: RunFolder, model: Any, processor: Any) -> Iterator[list[Report]]:
     """Yield the callables that the loop tells of each step; rank 0 writes, the others keep silent.
 
     Args:
@@ -72,7 +71,7 @@ class _Sampler:
     """Asks the model the same few questions every so often and writes down what it says."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, model: ComposedVlm, processor: Any, questions: list[Sample]
+        self, config: RunConfig, folder: RunFolder, model: Any, processor: Any, questions: list[Sample]
     ) -> None:
         self.every = config.samples_every
         self.limit = max(spec.get("max_new_tokens", 512) for spec in config.evaluation.values())

@@ -12,12 +12,10 @@ from rich.console import Console
 from vlmzoo.checkpoint import save_model
 from vlmzoo.config import dump_resolved
 from vlmzoo.config.schema import RunConfig
-from vlmzoo.data.processing import VlmProcessor
 from vlmzoo.distributed import barrier, is_main, sum_over_ranks
-from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation import BENCHMARKS, BenchmarkResult, evaluate_model, scores_table
 from vlmzoo.experience import EXPERIENCES
-from vlmzoo.hub import load_model
+from vlmzoo.hub import push_model
 from vlmzoo.integrations.deepspeed import (
     DeepSpeedEngine,
     join_processes,
@@ -26,11 +24,12 @@ from vlmzoo.integrations.deepspeed import (
     resolve_auto,
 )
 from vlmzoo.loop import train
-from vlmzoo.models.assembler import build_model, choose_dtype
-from vlmzoo.models.composed import ComposedVlm
-from vlmzoo.objectives import OBJECTIVES
+from vlmzoo.models.adapting import AdapterMixin
+from vlmzoo.models.assembler import choose_dtype
+from vlmzoo.objectives import OBJECTIVES, Objective
 from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.memory import keep_freed_memory, peak_rss_mb
+from vlmzoo.runs.models import model_of
 from vlmzoo.runs.optim import make_schedule, parameter_groups
 from vlmzoo.runs.progress import RunProgress
 from vlmzoo.runs.quality import gallery_of, reload_is_identical
@@ -73,7 +72,7 @@ def train_run(config: RunConfig) -> TrainedRun:
         keep_freed_memory()
     random.seed(config.seed)
     torch.manual_seed(config.seed)
-    model, processor = _model_of(config, device)
+    model, processor = model_of(config.model, device=device)
     engine = _engine_of(config, model, device, folder)
     experience = EXPERIENCES.build(
         config.experience,
@@ -82,7 +81,7 @@ def train_run(config: RunConfig) -> TrainedRun:
         accumulation_steps=config.accumulation_steps,
         seed=config.seed,
     )
-    objective = OBJECTIVES.build(config.objective)
+    objective = _objective_of(config, model)
 
     started = time.perf_counter()
     model.train()
@@ -94,6 +93,8 @@ def train_run(config: RunConfig) -> TrainedRun:
     save(model, processor, folder.final, state_dict=engine.gathered_state_dict())
     barrier()
     summary = _conclude(config, folder, model.eval(), processor, train_seconds)
+    if config.hub is not None and is_main():
+        push_model(folder.root, config.hub.repo_id, private=config.hub.private)
     barrier()
     return TrainedRun(folder, summary)
 
@@ -109,31 +110,21 @@ def _check_names(config: RunConfig) -> None:
     OBJECTIVES.check(config.objective)
     for benchmark in config.evaluation.values():
         BENCHMARKS.build(benchmark)
-    if config.hub is not None:
-        raise ConfigError("`hub` must be left out in this version: pushing to the Hub comes with the next one.")
 
 
-def _model_of(config: RunConfig, device: str) -> tuple[ComposedVlm, VlmProcessor]:
-    wanted = config.model
-    if wanted.path is not None:
-        return load_model(
-            wanted.path,
-            revision=wanted.revision,
-            device=device,
-            dtype=wanted.dtype,
-            attn_implementation=wanted.attn_implementation,
-        )
-    model = build_model(
-        wanted,
-        pretrained=wanted.pretrained,
-        dtype=wanted.dtype,
-        device=device,
-        attn_implementation=wanted.attn_implementation,
-    )
-    return model, model.processor
+def _objective_of(config: RunConfig, model: AdapterMixin) -> Objective:
+    """Return the run's objective, and beside it what the adapters want, unless the run sums terms itself."""
+    wanted = {
+        f"{label}_{name}": dict(term)
+        for label, adapter in model.attached.items()
+        for name, term in adapter.loss_terms.items()
+    }
+    if not wanted or config.objective.get("type") == "weighted_sum":
+        return OBJECTIVES.build(config.objective)
+    return OBJECTIVES.build({"type": "weighted_sum", "terms": {"text": config.objective, **wanted}})
 
 
-def _engine_of(config: RunConfig, model: ComposedVlm, device: str, folder: RunFolder) -> DeepSpeedEngine:
+def _engine_of(config: RunConfig, model: Any, device: str, folder: RunFolder) -> DeepSpeedEngine:
     dtype = choose_dtype(config.model.dtype, device)
     spec = resolve_auto(
         load_deepspeed_json(config.deepspeed),
@@ -143,13 +134,11 @@ def _engine_of(config: RunConfig, model: ComposedVlm, device: str, folder: RunFo
     )
     if is_main():
         dump_resolved(config, folder.root, deepspeed=spec)
-    groups = parameter_groups(model.parts(), config.optim)
+    groups = parameter_groups(model, config.optim)
     return make_engine(model, groups, spec, make_schedule(config.optim.schedule, config.num_steps))
 
 
-def _conclude(
-    config: RunConfig, folder: RunFolder, model: ComposedVlm, processor: VlmProcessor, train_seconds: float
-) -> dict[str, Any]:
+def _conclude(config: RunConfig, folder: RunFolder, model: Any, processor: Any, train_seconds: float) -> dict[str, Any]:
     """Evaluate and reload on rank 0, and write the report."""
     peaks = sum_over_ranks({"peak_rss_mb": peak_rss_mb()})
     if not is_main():
@@ -179,9 +168,7 @@ def _conclude(
     return summary
 
 
-def _evaluate(
-    config: RunConfig, folder: RunFolder, model: ComposedVlm, processor: VlmProcessor
-) -> dict[str, BenchmarkResult]:
+def _evaluate(config: RunConfig, folder: RunFolder, model: Any, processor: Any) -> dict[str, BenchmarkResult]:
     if not config.evaluation:
         return {}
     total = len(config.evaluation)

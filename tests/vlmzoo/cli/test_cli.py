@@ -51,7 +51,7 @@ def test_list_names_every_model():
 
 
 def test_list_matches_a_pattern():
-    names = [info["name"] for info in json.loads(run("list", "llava-1.5-7*", "--json").stdout)]
+    names = [info["name"] for info in json.loads(run("list", "llava-1.5-7?", "--json").stdout)]
     assert names == ["llava-1.5-7b"]
     assert "No model of the zoo matches `none*`." in run("list", "none*").stdout
 
@@ -142,7 +142,7 @@ def test_a_missing_picture_is_named(miniature):
 
 
 def test_a_missing_model_is_named():
-    assert "`nowhere` is no folder" in run("generate", "./nowhere", "-p", "What?", code=2).stderr
+    assert "`./nowhere` is no folder" in run("generate", "./nowhere", "-p", "What?", code=2).stderr
 
 
 def test_data_are_written_as_files(tmp_path):

@@ -30,4 +30,4 @@ churn(); loose = churn(); assert keep_freed_memory(); churn(); kept = churn()
 print(loose, kept)
 """
     loose, kept = map(int, fresh_python(code).split())
-    assert kept * 10 < loose
+    assert kept <= loose and kept < 2000  # returned and fetched again, it would be 160,000 pages

@@ -15,7 +15,7 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.outputs import IGNORED_LABEL
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["apply_head", "build_language_model", "causal_lm", "target_logprobs"]
+__all__ = ["apply_head", "build_language_model", "causal_lm", "logprobs_of_logits", "target_logprobs"]
 
 _UNSUPPORTED_HEADS = ("logit_scale", "logits_scaling", "output_multiplier_scale")
 
@@ -68,7 +68,9 @@ def apply_head(language_model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Turn hidden states into logits: ``(..., D)`` to ``(..., V)``."""
     head: Any = language_model.get_output_embeddings()
     logits = head(hidden)
-    softcap = getattr(language_model.config, "final_logit_softcapping", None)  # Gemma 2, arXiv:2408.00118, section 2
+    softcap = getattr(
+        language_model.config.get_text_config(), "final_logit_softcapping", None
+    )  # Gemma 2, arXiv:2408.00118, section 2
     return logits if softcap is None else torch.tanh(logits / softcap) * softcap
 
 
@@ -102,6 +104,23 @@ def target_logprobs(
         )
     placed = torch.zeros(is_target.shape, dtype=torch.float32, device=hidden.device).masked_scatter(is_target, logprobs)
     return nn.functional.pad(placed, (1, 0))  # nothing stands before the first token
+
+
+def logprobs_of_logits(logits: Tensor, labels: Tensor) -> Tensor:
+    """Compute the log-probability of every target from logits that exist already.
+
+    Args:
+        logits: ``(B, T, V)``.
+        labels: ``(B, T)``, ``-100`` where nothing is to be predicted.
+
+    Returns:
+        ``(B, T)`` as :func:`target_logprobs` gives it.
+    """
+    following = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED_LABEL)  # labels move: logits would be copied
+    nats = nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), following.flatten(), ignore_index=IGNORED_LABEL, reduction="none"
+    )
+    return nn.functional.pad(-nats.view_as(labels)[:, :-1], (1, 0))
 
 
 def _chunk_logprobs(language_model: PreTrainedModel, states: Tensor, targets: Tensor) -> Tensor:
