@@ -1,4 +1,4 @@
-"""The command line, for people: ``vlmzoo list | info | generate | train | eval | data | tiny | verify | export | push``.
+"""The command line, for people: ``vlmzoo list | info | generate | train | eval | data | tiny | verify | export …``.
 
 Each command imports what it needs when it runs, so that ``vlmzoo --help`` is quick.
 """
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from vlmzoo.cli import commands
+from vlmzoo.cli import commands, data_commands
 from vlmzoo.cli.doctor import doctor
 from vlmzoo.errors import VlmzooError
 
@@ -52,8 +52,9 @@ app.command()(commands.export)
 app.command()(commands.push)
 app.command()(doctor)
 
-data = typer.Typer(no_args_is_help=True, help="Make data.")
+data = typer.Typer(no_args_is_help=True, help="Make and check data.")
 data.command("s2h")(commands.data_s2h)
+data.command("check")(data_commands.data_check)
 app.add_typer(data, name="data")
 
 

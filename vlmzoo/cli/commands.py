@@ -160,11 +160,15 @@ def export(
 ) -> None:
     """Write a model in another form: merged, so that transformers alone reads it, or under the authors' names."""
     _refuse_full(out)
+    from transformers import AutoConfig
+
+    import vlmzoo.auto  # noqa: F401
     from vlmzoo import load_model
     from vlmzoo.checkpoint import export_layout, save_model
     from vlmzoo.models.merging import merge_adapters
 
-    loaded, processor = load_model(model)
+    stored = getattr(AutoConfig.from_pretrained(model), "dtype", None)  # an export keeps the precision it finds
+    loaded, processor = load_model(model, dtype=stored or "auto")
     if merge:
         merge_adapters(loaded)
     written = save_model(loaded, processor, out) if layout is None else export_layout(loaded, processor, out, layout)

@@ -1,14 +1,30 @@
-"""Sources: where conversations come from, addressed by position so that a cursor is one number."""
+"""Sources: where conversations come from, addressed by position so that a cursor is one number.
 
-from typing import Protocol
+A source is pickled into worker processes, so it holds no open handles, and an index rather than the data.
+"""
 
+from typing import Literal, Protocol, TypeAlias
+
+from vlmzoo.errors import DataError
 from vlmzoo.registry import Registry
 from vlmzoo.types import Sample
 
-__all__ = ["SOURCES", "STRETCH", "Source"]
+__all__ = ["SOURCES", "STRETCH", "FaultKind", "RowError", "Source"]
 
 STRETCH = 10**9
 """Positions that one run may use of an endless source; the run with seed s starts at s times this."""
+
+FaultKind: TypeAlias = Literal[
+    "broken row",
+    "missing field",
+    "wrong value",
+    "unknown role",
+    "turn order",
+    "image count",
+    "missing image",
+    "broken image",
+]
+"""What can be wrong with a row."""
 
 
 class Source(Protocol):
@@ -20,8 +36,33 @@ class Source(Protocol):
         ...
 
     def sample(self, position: int) -> Sample:
-        """Return the conversation at a position; the same one every time."""
+        """Return the conversation at a position; the same one every time.
+
+        Raises:
+            DataError: if the row is corrupt; other rows are not affected.
+        """
         ...
+
+
+class RowError(DataError):
+    """One row of a source is corrupt, and the others are as good as before.
+
+    Args:
+        sentence: what must be, what is instead, and the way out.
+        kind: for counting.
+    """
+
+    def __init__(self, sentence: str, kind: FaultKind) -> None:
+        super().__init__(sentence, kind)
+        self.kind: FaultKind = kind
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return str(self.args[0])
+
+    def at(self, place: str) -> "RowError":
+        """Return the same fault with the place where it was found, e.g. ``Line 3 of `train.jsonl```."""
+        return RowError(f"{place}: {self}", self.kind)
 
 
 SOURCES: Registry[Source] = Registry("source", "vlmzoo.data.sources")

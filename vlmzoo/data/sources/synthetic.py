@@ -17,7 +17,13 @@ __all__ = ["SyntheticSource"]
     "synthetic",
     source="S2H, arXiv:2501.02669, section 3 (mixtures of example kinds)",
     tiny={
-        "task": {"type": "consecutive_table_readout", "style": "compact", "num_rows": 2, "num_cols": 3},
+        "task": {
+            "type": "consecutive_table_readout",
+            "style": "compact",
+            "num_rows": 2,
+            "num_cols": 3,
+            "path_cells": [2, 3],
+        },
         "kinds": {"text": 1.0},
     },
 )

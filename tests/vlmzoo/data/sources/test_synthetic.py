@@ -1,14 +1,9 @@
-"""Sources give the same conversation at the same position, and name what is wrong with a file."""
-
-import json
+"""The synthetic source gives the same conversation at the same position, phase by phase."""
 
 import pytest
 
-from vlmzoo.data.export import export_task
-from vlmzoo.data.images import load_image
 from vlmzoo.data.sources import SOURCES, STRETCH
-from vlmzoo.data.synthetic import TASKS
-from vlmzoo.errors import ConfigError, DataError
+from vlmzoo.errors import ConfigError
 
 TASK = {"type": "consecutive_table_readout", "style": "compact", "num_rows": 2, "num_cols": 3, "path_cells": [2, 3]}
 
@@ -54,34 +49,3 @@ def test_phases_that_cannot_be_are_refused():
     ):
         with pytest.raises(ConfigError, match=match):
             SOURCES.build({"type": "synthetic", "task": TASK, "kinds": {"text": 1}, "later": later})
-
-
-def test_what_was_exported_can_be_read_back(tmp_path):
-    task = TASKS.build(TASK)
-    paths = export_task(task, kinds=["image"], num=3, seed=0, out_dir=tmp_path)
-    (file,) = [path for path in paths if path.suffix == ".json"]
-    source = SOURCES.build({"type": "llava_json", "path": str(file)})
-    assert source.size == 3
-    for index in range(3):
-        read, drawn = source.sample(index), task.sample("image", 0, index)
-        assert read.messages == list(drawn.messages)
-        assert load_image(read.images[0]).tobytes() == drawn.images[0].tobytes()
-
-
-def test_faulty_files_name_themselves(tmp_path):
-    missing = {"type": "llava_json", "path": str(tmp_path / "none.json")}
-    with pytest.raises(DataError, match=r"none\.json` does not exist"):
-        SOURCES.build(missing)
-    broken = tmp_path / "broken.json"
-    broken.write_text("[{")
-    with pytest.raises(DataError, match="cannot be read as JSON"):
-        SOURCES.build({"type": "llava_json", "path": str(broken)})
-    broken.write_text("{}")
-    with pytest.raises(DataError, match="must hold a list of records, but holds dict"):
-        SOURCES.build({"type": "llava_json", "path": str(broken)})
-    broken.write_text(json.dumps([{"id": "a", "conversations": [{"from": "robot", "value": "x"}]}, {"id": "b"}]))
-    source = SOURCES.build({"type": "llava_json", "path": str(broken)})
-    with pytest.raises(DataError, match="Record `a`.*'robot'"):
-        source.sample(0)
-    with pytest.raises(DataError, match="Record `b`.*'conversations'"):
-        source.sample(1)

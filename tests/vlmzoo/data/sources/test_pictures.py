@@ -1,0 +1,91 @@
+"""Images of records: found wherever a format puts them, and refused in a sentence where they cannot be used."""
+
+import base64
+import io
+
+import pytest
+from PIL import Image
+
+from vlmzoo.data.images import load_image
+from vlmzoo.data.sources import RowError
+from vlmzoo.data.sources._pictures import PictureFinder, read_size
+from vlmzoo.errors import ConfigError
+
+
+def test_every_way_to_write_an_image_gives_the_same_picture(folder):
+    content = (folder / "a.png").read_bytes()
+    encoded = base64.b64encode(content).decode()
+    noise = Image.effect_noise((64, 64), 50)
+    long = io.BytesIO()
+    noise.save(long, "PNG")
+    finder = PictureFinder(folder)
+    expected = load_image(folder / "a.png").tobytes()
+    values = [
+        "a.png",
+        str(folder / "a.png"),
+        f"file://{folder / 'a.png'}",
+        f"data:image/png;base64,{encoded}",
+        content,
+        Image.open(folder / "a.png"),
+        {"path": "a.png", "bytes": None},
+        {"path": "elsewhere.png", "bytes": content},
+        {"image": "a.png", "resized_height": 6},
+        {"url": "a.png"},
+        {"base64": encoded},
+    ]
+    for value in values:
+        assert load_image(finder.find(value)).tobytes() == expected
+    assert load_image(finder.find(base64.b64encode(long.getvalue()).decode())) == noise.convert("RGB")
+
+
+def test_only_the_header_of_a_file_is_read(folder):
+    whole = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(whole, "PNG")
+    (folder / "cut.png").write_bytes(whole.getvalue()[:200])
+    assert PictureFinder(folder).find("cut.png") == folder / "cut.png"
+    assert read_size(folder / "cut.png") == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "match"),
+    [
+        ("none.png", "missing image", r"none\.png` must exist, but does not; check the path and `image_folder`"),
+        ("x" * 300, "missing image", "must exist"),
+        ("https://example.org/x.png", "missing image", "must be a file, but is an address; download it"),
+        ("broken.png", "broken image", r"broken\.png` cannot be opened"),
+        ("data.txt", "broken image", r"data\.txt` cannot be opened"),
+        (b"no image", "broken image", "an image of 8 bytes, which begin b'no image', cannot be opened"),
+        ("data:image/png;base64,%%%", "broken image", "in base64 cannot be decoded"),
+        ("%" * 2000, "broken image", "in base64 cannot be decoded"),
+        ({"path": None, "bytes": None}, "wrong value", "must be a path or hold bytes"),
+        ("", "wrong value", "must be a path or hold bytes, but is '' instead"),
+        ("a\0.png", "wrong value", "must be a path"),
+        (None, "wrong value", "but is None instead"),
+        (3, "wrong value", "but is 3 instead"),
+    ],
+)
+def test_what_is_no_image_is_named_with_its_kind(folder, value, kind, match):
+    (folder / "data.txt").write_text("text")
+    with pytest.raises(RowError, match=match) as caught:
+        PictureFinder(folder).find(value)
+    assert caught.value.kind == kind
+
+
+def test_a_picture_that_is_too_large_is_refused_by_its_header(folder, monkeypatch):
+    monkeypatch.setattr("vlmzoo.data.sources._pictures.MAX_PIXELS", 47)
+    for value in ("a.png", (folder / "a.png").read_bytes()):
+        with pytest.raises(RowError, match="must have at most 47 pixels, but has 8×6"):
+            PictureFinder(folder).find(value)
+
+
+def test_a_placeholder_stands_only_for_what_is_not_there(folder):
+    finder = PictureFinder(folder, on_missing="placeholder")
+    assert finder.find("none.png").getpixel((0, 0)) == (128, 128, 128)
+    assert finder.find("a.png") == folder / "a.png"
+    with pytest.raises(RowError, match="cannot be opened"):
+        finder.find("broken.png")
+
+
+def test_an_unknown_policy_is_refused(folder):
+    with pytest.raises(ConfigError, match="`on_missing` must be one of error, skip, placeholder, but is 'ignore'"):
+        PictureFinder(folder, on_missing="ignore")

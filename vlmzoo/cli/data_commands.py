@@ -1,0 +1,143 @@
+"""Commands about data: look at every row before training does."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from vlmzoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vlmzoo.data.checking import SourceReport
+
+__all__ = ["data_check"]
+
+_ROWS_BETWEEN_REPORTS = 100
+
+
+class _DataConfig(BaseModel):
+    """A file that only says which data."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: dict[str, Any]
+    """``{type: name, …}`` for the source registry."""
+
+
+def data_check(
+    config: Annotated[
+        str, typer.Argument(metavar="SPEC", help="A YAML file with a `source`, or the config of a training run.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides, e.g. source.path=x.json.")
+    ] = None,
+    write_clean: Annotated[
+        Path | None, typer.Option("--write-clean", help="A new file for the good rows, in LLaVA's JSON.")
+    ] = None,
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Image paths of --write-clean start from its folder.")
+    ] = False,
+    limit_fraction: Annotated[
+        float, typer.Option("--limit-fraction", min=0.0, max=1.0, help="Share of corrupt rows that is put up with.")
+    ] = 0.01,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode images, not only their headers.")] = False,
+    num: Annotated[int | None, typer.Option("-n", "--num", min=1, help="Look at the first so many rows.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Read every row of a source: count, find what is corrupt, and leave with 1 if it is too much."""
+    from vlmzoo.data.sources import SOURCES
+    from vlmzoo.data.sources.llava_json import LlavaJsonWriter
+
+    if write_clean is not None and write_clean.exists():
+        raise ConfigError(f"`--write-clean` must name a new file, but `{write_clean}` exists; choose another.")
+    source = SOURCES.build(_source_of(config, overrides or []))
+    if write_clean is None:
+        found = _check(source, num=num, decode=decode)
+    else:
+        with LlavaJsonWriter(write_clean, is_relative=relative) as writer:
+            found = _check(source, num=num, decode=decode, keep=writer.write)
+    if as_json:
+        typer.echo(json.dumps({**found.to_dict(), "limit_fraction": limit_fraction}, indent=2, ensure_ascii=False))
+    else:
+        _show(found, limit_fraction)
+    if found.fault_fraction > limit_fraction:
+        raise typer.Exit(1)
+
+
+def _source_of(config: str, overrides: list[str]) -> dict[str, Any]:
+    """Return the source that a file names: its own, or that of what a run learns from."""
+    from vlmzoo.config import find_config, load_config
+    from vlmzoo.config.files import read_config_file
+
+    if "source" in read_config_file(find_config(config)):
+        return load_config(config, overrides, schema=_DataConfig).source
+    experience = load_config(config, overrides).experience
+    if "source" not in experience:
+        raise ConfigError(
+            f"`experience` must have a `source` to be checked, but has {', '.join(experience)} instead; name the data "
+            "in a file with a `source`."
+        )
+    return experience["source"]
+
+
+def _check(source: Any, *, num: int | None, **options: Any) -> "SourceReport":
+    from vlmzoo.data.checking import check_source, rows_to_check
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("rows", total=rows_to_check(source, num))
+
+        def report(done: int, total: int) -> None:
+            if done % _ROWS_BETWEEN_REPORTS == 0 or done == total:
+                progress.update(bar, completed=done)
+
+        return check_source(source, num=num, report=report, **options)
+
+
+def _show(found: "SourceReport", limit_fraction: float) -> None:
+    console = Console()
+    table = Table(show_header=False, box=None)
+    for label, text in _lines(found, limit_fraction):
+        table.add_row(f"[bold]{label}[/bold]", Text(text))
+    console.print(table, highlight=False)
+    if not found.faults:
+        return
+    faults = Table("fault", "rows", "the first")
+    for kind, count in found.faults.most_common():
+        faults.add_row(kind, f"{count:,}", Text("\n".join(found.first_faults[kind])))
+    console.print(faults, highlight=False)
+
+
+def _lines(found: "SourceReport", limit_fraction: float) -> list[tuple[str, str]]:
+    verdict = "too many" if found.fault_fraction > limit_fraction else "within the limit"
+    repeated = f"{found.num_repeated_ids:,}" + "".join(f", `{id}`" for id in found.repeated_ids)
+    lines = [
+        ("rows", f"{found.num_rows:,}"),
+        ("corrupt", f"{found.num_faults:,} ({found.fault_fraction:.2%}; {verdict} of {limit_fraction:.2%})"),
+        ("with images", f"{found.num_with_images:,}"),
+        ("images", f"{found.num_images:,}" + _spread(found.image_sides.to_dict(), "pixels on the longer side")),
+        ("turns", _spread(found.turns_per_row.to_dict(), "in a row").lstrip(", ")),
+        ("without an answer", f"{found.num_without_answer:,}"),
+        ("repeated ids", repeated),
+    ]
+    texts = found.to_dict()["text_lengths"]
+    return lines + [
+        (f"{role} turns", f"{count:,}" + _spread(texts[role], "characters"))
+        for role, count in sorted(found.turns.items())
+    ]
+
+
+def _spread(values: dict[str, float], unit: str) -> str:
+    if not values:
+        return ""
+    low, median, high, top = (f"{values[name]:,}" for name in ("min", "median", "p95", "max"))
+    if low == top:
+        return f", all {low} {unit}"
+    return f", {low} to {top} {unit}, half up to {median}, 95 % up to {high}"

@@ -1,0 +1,90 @@
+"""pyarrow: the rows of parquet files by number."""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Mapping
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from vlmzoo.data.sources import RowError
+from vlmzoo.errors import DataError, MissingExtraError
+
+__all__ = ["ParquetRows"]
+
+_KEPT_BYTES = 2**28  # of row groups that were read last
+
+
+class ParquetRows:
+    """The rows of one file, read by row groups, of which the last 256 MB are kept.
+
+    Rows in random order read a group each, unless the file's groups fit; larger files are read faster by
+    ``hf_dataset``, which maps them into memory.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DataError: if it is no parquet file, or holds no rows.
+        MissingExtraError: if pyarrow is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        parquet = _pyarrow_parquet()
+        try:
+            metadata = parquet.read_metadata(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"Data file `{path}` cannot be read as parquet ({error}); replace it.") from error
+        num_groups = range(metadata.num_row_groups)
+        self._ends = list(accumulate(metadata.row_group(number).num_rows for number in num_groups))
+        self._groups: OrderedDict[int, Any] = OrderedDict()
+        if not len(self):
+            raise DataError(f"Data file `{path}` must hold records, but holds none; check `source.path`.")
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return self._ends[-1] if self._ends else 0
+
+    def place(self, index: int) -> str:
+        """Name the file and the row's number from 0."""
+        return f"Row {index} of `{self.path}`"
+
+    def row(self, index: int) -> Mapping[str, Any]:
+        """Read one row, without the indices that pandas adds.
+
+        Raises:
+            RowError: if its row group is damaged.
+        """
+        number = bisect_right(self._ends, index)
+        group = self._group(number)
+        (record,) = group.slice(index - (self._ends[number - 1] if number else 0), 1).to_pylist()
+        return {key: value for key, value in record.items() if not key.startswith("__index_level_")}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the kept row groups behind: a worker reads its own."""
+        return {**self.__dict__, "_groups": OrderedDict()}
+
+    def _group(self, number: int) -> Any:
+        if number in self._groups:
+            self._groups.move_to_end(number)
+            return self._groups[number]
+        try:
+            with _pyarrow_parquet().ParquetFile(self.path) as file:
+                group = file.read_row_group(number)
+        except (OSError, ValueError) as error:
+            raise RowError(
+                f"its row group ({number}) cannot be read ({error}); replace the file.", "broken row"
+            ) from error
+        self._groups[number] = group
+        while len(self._groups) > 1 and sum(kept.nbytes for kept in self._groups.values()) > _KEPT_BYTES:
+            self._groups.popitem(last=False)
+        return group
+
+
+def _pyarrow_parquet() -> Any:
+    try:
+        from pyarrow import parquet  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingExtraError.for_package("pyarrow", "data") from error
+    return parquet
