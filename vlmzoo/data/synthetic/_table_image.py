@@ -27,6 +27,7 @@ _MIN_FONT_PX = 5.0
 _FIGURE_FONT_PX = 16 * 100 / 72  # 16 pt at 100 dpi
 _LONG_NAME, _LONG_NAME_SCALE = 6, 14 / 16  # column names of more letters are written smaller
 _BASELINE_EM = 0.26  # below the middle of a cell in a figure: Matplotlib centres the line, not its capitals
+_MAX_TILES = 1024  # kept; some 9 kB each in a figure, where tables of many sizes have cells of many sizes
 
 Indices = NDArray[np.uint8]
 
@@ -103,9 +104,11 @@ class TableRenderer:
                 row[:, left:right] = self._tile(value, fill, right - left, bottom - top)
 
     def _tile(self, digit: int, fill: int, width: int, height: int) -> Indices:
-        """Return a value's cell, drawn once."""
+        """Return a value's cell, drawn once and kept for a while."""
         key = (digit, fill, width, height)
         if key not in self._tiles:
+            if len(self._tiles) == _MAX_TILES:
+                self._tiles.clear()
             tile = self._tiles[key] = np.empty((height, width), np.uint8)
             self._fill(tile, fill)
             word = word_bitmap(DIGIT_WORDS[digit], self._digit_px, bold=False)

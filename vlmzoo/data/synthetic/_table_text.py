@@ -79,15 +79,21 @@ class TableWording:
             return f"{IMAGE_PREFIX}{self.conversion_request}\n{question.removeprefix(IMAGE_PREFIX)}"
         return question
 
-    def response(self, table: TableInstance, kind: Kind, *, cot: bool = True) -> str:
-        """Return the target: conversion and enumeration as ``kind`` and ``cot`` ask, then total and answer."""
+    def response(self, table: TableInstance, kind: Kind, *, cot: bool = True, keep: float = 1.0) -> str:
+        """Return the target: conversion and enumeration as ``kind`` and ``cot`` ask, then total and answer.
+
+        Args:
+            table: the instance.
+            kind: what is given and what is asked.
+            cot: whether the enumeration is there.
+            keep: share of the enumeration, with its heading, that is left, from its beginning, in characters.
+        """
         if kind == "conversion":
             return self.text_form(table)
         conversion = f"{self.conversion}{self.text_form(table)}" if kind == "image_via_text" else ""
         if conversion:
             conversion += self.gap or "\n"
-        enumeration = f"{self.reasoning}{self.enumeration(table)}{self.gap}" if cot else ""
-        return conversion + enumeration + self.solution(table)
+        return conversion + (self._chain(table, keep) if cot else "") + self.solution(table)
 
     def enumeration(self, table: TableInstance) -> str:
         """Return a line for each cell of the path: row and column counted from 1, their names if any, the value."""
@@ -104,6 +110,12 @@ class TableWording:
         """Return the sum written out, and the answer."""
         addends = " + ".join(map(str, table.addends))
         return f"The total is {addends} = {table.total}.{self.line_gap}Answer: {table.total}"
+
+    def _chain(self, table: TableInstance, keep: float) -> str:
+        """Return the first characters of the enumeration, and what parts them from the total."""
+        whole = f"{self.reasoning}{self.enumeration(table)}".removesuffix("\n")
+        kept = whole[: int(len(whole) * keep)]
+        return f"{kept}\n{self.gap}" if kept else ""
 
     def _located(self, table: TableInstance, step: int) -> str:
         """Name the row and the column at ``step`` of the path, each with its index behind it."""
