@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from vlmzoo.data.packing import Segments
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.outputs import IGNORED_LABEL, Batch, LossOutput, VlmOutput
@@ -46,7 +47,11 @@ class NextTokenObjective:
         if outputs.logprobs is None or outputs.logprobs.shape != labels.shape:
             found = None if outputs.logprobs is None else tuple(outputs.logprobs.shape)
             raise ShapeError(f"`logprobs` must have the shape of `labels`, {tuple(labels.shape)}, but has {found}.")
-        nats = -outputs.logprobs.sum(dim=1)  # (B,), targets only: the others are 0
+        logprobs = outputs.logprobs
+        packed = Segments.of(batch.inputs.get("position_ids"), attention_mask=batch.inputs.get("attention_mask"))
+        if packed is not None:
+            logprobs, labels = packed.split(logprobs), packed.split(labels, fill=IGNORED_LABEL)
+        nats = -logprobs.sum(dim=1)  # (B,), targets only: the others are 0
         if self.normaliser == "sequence":
             nats = nats / (labels[:, 1:] != IGNORED_LABEL).sum(dim=1).clamp(min=1)
             loss = nats.sum() / max(denominators["sequences"], 1.0)
