@@ -88,6 +88,11 @@ class LoraAdapter(Adapter):
         Raises:
             ConfigError: if a part has no such layer.
         """
+        if getattr(model, "peft_config", None):
+            raise ConfigError(
+                "A model holds one `lora`, and this one has it; give that one more `targets`, or merge it first with "
+                "`vlmzoo export --merge`."
+            )
         pattern = self._pattern(model)
         config = LoraConfig(target_modules=pattern, bias="none", **self.options)
         inject_adapter_in_model(config, model, adapter_name=LORA_NAME)

@@ -30,9 +30,10 @@ def verify_model(model: str | PreTrainedModel, source: str | Path, *, layout: st
         RegistryError: if the zoo has no such card.
     """
     built = assemble_model(model, device="meta") if isinstance(model, str) else model
+    expected = shapes_of(built)
     shapes = read_shapes(source) if Path(source).is_dir() else read_manifest(source)
-    table = nearest_layout(key_tables(built), shapes) if layout is None else key_table(built, layout)
-    return compare_keys(shapes_of(built), [(table, shapes)], ties=tied_keys(built))
+    table = nearest_layout(key_tables(built), shapes, ours=expected) if layout is None else key_table(built, layout)
+    return compare_keys(expected, [(table, shapes)], ties=tied_keys(built))
 
 
 def read_manifest(path: str | Path) -> dict[str, Shape]:

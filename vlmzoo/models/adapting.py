@@ -6,7 +6,6 @@ Letters: B sequences, T text positions, V vocabulary, D width of a token.
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,12 +15,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.hub import cached_file
 
+from vlmzoo import __version__
 from vlmzoo.adapters import ADAPTERS, Adapter, AdapterContext, Host
 from vlmzoo.adapters.tokens import TokenRows
 from vlmzoo.blocks.language.causal_lm import apply_head, logprobs_of_logits, target_logprobs
 from vlmzoo.data.encoding import SampleEncoding
+from vlmzoo.data.packing import Segments
+from vlmzoo.distributed import world_size
 from vlmzoo.errors import ConfigError
 from vlmzoo.models.layout import LORA, MANIFEST, PARTS, Manifest, restore_adapters, split_state, write_adapters
+from vlmzoo.models.packed import split_context
 from vlmzoo.outputs import IGNORED_LABEL, VlmOutput
 
 __all__ = ["AdapterMixin", "adapter_specs", "check_adapters"]
@@ -74,6 +77,9 @@ class AdapterMixin(_Model):
     part_prefixes: Mapping[str, tuple[str, ...]] = {}
     """Names of the parts, and what the names of their parameters begin with; the longest beginning decides."""
     accepts_loss_kwargs = True
+    always_look: bool = False
+    """Whether the encoder runs in every micro-batch of training; ZeRO-3 sets it, which keeps the gradient of the step
+    before where the first micro-batch of a step gives none."""
 
     config: PreTrainedConfig
     adapters: nn.ModuleDict
@@ -85,6 +91,7 @@ class AdapterMixin(_Model):
         self.token_rows = None
         self.adapter_specs: dict[str, dict[str, Any]] = {}
         self.token_ids: dict[str, int] = {}
+        self._blank: Mapping[str, Tensor] | None = None
         self._processor: SampleEncoding | Callable[[], SampleEncoding] | None = None
 
     @property
@@ -234,12 +241,15 @@ class AdapterMixin(_Model):
             folder.mkdir(parents=True, exist_ok=True)
             self.config.architectures = [type(self).__name__]
             self.config.save_pretrained(folder)
-        if not is_main_process or not (self.adapter_specs or base):
+        if not is_main_process:
             return
         write_adapters(self, folder, parts=parts, lora=lora)
+        if not (self.adapter_specs or base):
+            (folder / MANIFEST).unlink(missing_ok=True)  # of a model that was saved here before
+            return
         Manifest(
             model_type=self.config.model_type,
-            vlmzoo_version=installed_version("vlmzoo"),
+            vlmzoo_version=__version__,
             base=base,
             adapters=self.adapter_specs,
             token_ids=self.token_ids,
@@ -258,12 +268,8 @@ class AdapterMixin(_Model):
         Raises:
             CheckpointError: if an adapter of the folder is not whole.
         """
-        place, revision, base_folder = (
-            pretrained_model_name_or_path,
-            kwargs.get("revision"),
-            kwargs.pop("base_folder", None),
-        )
-        found = _find(place, MANIFEST, revision)
+        place, base_folder = pretrained_model_name_or_path, kwargs.pop("base_folder", None)
+        found = _find(place, MANIFEST, kwargs)
         manifest = None if found is None else Manifest.read(found)
         if manifest is not None and manifest.base is not None:
             own = {**kwargs, "revision": manifest.base.get("revision", "main")}
@@ -272,8 +278,8 @@ class AdapterMixin(_Model):
             loaded = super().from_pretrained(place, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         if manifest is not None and manifest.adapters:
-            lora = _find(place, f"{LORA}/adapter_model.safetensors", revision)
-            restore_adapters(model, manifest, parts=_find(place, PARTS, revision), lora=lora)
+            lora = _find(place, f"{LORA}/adapter_model.safetensors", kwargs)
+            restore_adapters(model, manifest, parts=_find(place, PARTS, kwargs), lora=lora)
         return loaded
 
     def _choose_what_learns(self) -> None:
@@ -363,6 +369,7 @@ class AdapterMixin(_Model):
         context: Mapping[str, Any],
         adapter_inputs: Mapping[str, Tensor],
         language_model: Any,
+        segments: Segments | None = None,
     ) -> VlmOutput:
         """Go from the decoder's hidden states to logits, log-probabilities, loss and the adapters' outputs."""
         hidden = outputs.last_hidden_state
@@ -375,17 +382,40 @@ class AdapterMixin(_Model):
             kept = hidden[:, -logits_to_keep:] if isinstance(logits_to_keep, int) else hidden[:, logits_to_keep]
             result.logits = apply_head(language_model, kept)
         if labels is not None:
-            is_whole = result.logits is not None and result.logits.shape[:2] == labels.shape
-            if is_whole:  # the head has run already
+            if result.logits is not None and result.logits.shape[:2] == labels.shape:  # the head has run already
                 result.logprobs = logprobs_of_logits(result.logits, labels)
             else:
                 result.logprobs = target_logprobs(language_model, hidden, labels)
             if num_items_in_batch is None:
                 num_items_in_batch = (labels[:, 1:] != IGNORED_LABEL).sum().clamp(min=1)
             result.loss = -result.logprobs.sum() / num_items_in_batch
-        found = self._run_adapters(hidden, outputs.hidden_states, {**context, "labels": labels}, adapter_inputs)
+        found = self._run_adapters(
+            hidden, outputs.hidden_states, {**context, "labels": labels}, adapter_inputs, segments
+        )
         result.adapters = found or None
         return result
+
+    @property
+    def _must_look(self) -> bool:
+        """Whether the encoder must run even without an image: in training, beside other ranks or under ZeRO-3."""
+        return self.training and (self.always_look or world_size() > 1)
+
+    def _look_at_nothing(self) -> Tensor:
+        """Run the encoder on a blank picture and return zero, as a number that its parameters have a part in.
+
+        Ranks exchange gradients, and under ZeRO-3 weights, part by part and in one order; one that has no image in its
+        batch must use the encoder all the same, in its place before the decoder, or the others wait for ever.
+        """
+        pictures = self.processor.blank_picture() if self._blank is None else self._blank
+        self._blank = pictures
+        blank = {name: value.to(self.device) for name, value in pictures.items()}
+        blank["pixel_values"] = blank["pixel_values"].to(self.dtype)
+        return 0.0 * torch.stack([features.sum() for features in self._features_of(blank)]).sum()
+
+    def _features_of(self, pictures: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        """Return the features of pictures as the processor prepares them, one tensor for each."""
+        inner: Any = self.model
+        return list(inner.get_image_features(**pictures, return_dict=True).pooler_output)
 
     def _run_adapters(
         self,
@@ -393,13 +423,19 @@ class AdapterMixin(_Model):
         hidden_states: Sequence[Tensor] | None,
         context: Mapping[str, Any],
         adapter_inputs: Mapping[str, Tensor],
+        segments: Segments | None,
     ) -> dict[str, dict[str, Tensor]]:
+        """Run the adapters; they see the rows of a packed batch as lines of a padded one."""
         found: dict[str, dict[str, Tensor]] = {}
+        if segments is not None and self.attached:
+            context = split_context(segments, context, last.device)
         for label, adapter in self.attached.items():
             own = {name: adapter_inputs[name] for name in adapter.input_names if name in adapter_inputs}
             if adapter.input_names and not own:
                 continue
             states = {layer: last if layer == -1 else (hidden_states or ())[layer] for layer in adapter.hidden_layers}
+            if segments is not None:
+                states = {layer: segments.split(state) for layer, state in states.items()}
             ids = {token: self.token_ids[token] for token in adapter.special_tokens}
             made = adapter(AdapterContext(hidden_states=states, inputs=own, token_ids=ids, **context))
             if made:
@@ -427,14 +463,9 @@ def _add_special_tokens(tokenizer: Any, tokens: Iterable[str]) -> None:
         tokenizer.add_special_tokens({"extra_special_tokens": new}, replace_extra_special_tokens=False)
 
 
-def _find(place: Any, name: str, revision: str | None) -> Path | None:
+def _find(place: Any, name: str, options: Mapping[str, Any]) -> Path | None:
     """Return a file of a folder or of a repository on the Hub, or None if there is none."""
-    path = cached_file(
-        place,
-        name,
-        revision=revision or "main",
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
+    passed = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
+    given = {key: options[key] for key in passed if options.get(key) is not None}
+    path = cached_file(place, name, **given, _raise_exceptions_for_missing_entries=False)
     return None if path is None else Path(path)

@@ -25,11 +25,15 @@ def check_attention(name: str, device: str | torch.device | None = None) -> None
     """
     if name not in ATTENTION_NAMES:
         known = ", ".join(ATTENTION_NAMES)
-        raise ConfigError(f"`attn_implementation` must be one of {known}, but is {name!r}.{nearest_hint(name, known)}")
+        raise ConfigError(
+            f"`attn_implementation` must be one of {known}, but is {name!r}.{nearest_hint(name, ATTENTION_NAMES)}"
+        )
     if not name.startswith("flash"):
         return
     package = "flash_attn" if name == "flash_attention_2" else "flash_attn_interface"
     if importlib.util.find_spec(package) is None:
+        if name == "flash_attention_3":
+            raise MissingExtraError(f"`{package}` is not installed; build it from flash-attention's folder `hopper`.")
         raise MissingExtraError.for_package(package, "flash")
     if torch.device(device or "cuda").type != "cuda" or not torch.cuda.is_available():
         raise ConfigError(f"`attn_implementation: {name}` needs a CUDA device, but there is none; use sdpa.")

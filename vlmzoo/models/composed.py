@@ -4,7 +4,7 @@ Letters: B sequences, T text positions, V vocabulary, N visual tokens of an imag
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from transformers import AutoConfig, GenerationMixin, PreTrainedConfig, PreTrain
 
 from vlmzoo.blocks.encoders.timm import TimmEncoder
 from vlmzoo.blocks.language.causal_lm import build_language_model
+from vlmzoo.data.packing import Segments
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.models.adapting import AdapterMixin
+from vlmzoo.models.packed import place_rows
 from vlmzoo.outputs import VlmOutput
 
 __all__ = ["ComposedConfig", "ComposedVlm"]
@@ -133,7 +135,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         embeddings = self.get_input_embeddings()(input_ids.masked_fill(is_image, 0))  # the placeholder needs no row
         if pixel_values is None:
             _check_placeholders(is_image, num_images=0, num_tokens=0)
-            return embeddings, None
+            return (embeddings + self._look_at_nothing() if self._must_look else embeddings), None
         features = self.image_features(pixel_values).to(embeddings)
         _check_placeholders(is_image, num_images=features.shape[0], num_tokens=features.shape[1])
         return embeddings.masked_scatter(is_image.unsqueeze(-1), features), features
@@ -157,7 +159,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         Args:
             input_ids: ``(B, T)``, image placeholders already expanded by the processor.
             attention_mask: ``(B, T)``, 1 where a token counts.
-            position_ids: ``(B, T)``; None counts the attended tokens.
+            position_ids: ``(B, T)``; None counts the attended tokens. Where a single sequence without mask and
+                cache starts anew in them, it is packed, and its rows are kept apart.
             past_key_values: the key-value cache; images enter with the first call only.
             inputs_embeds: ``(B, T, D)`` in place of ``input_ids``.
             pixel_values: ``(images, 3, H, W)`` over the whole batch, in the order of the placeholders.
@@ -173,6 +176,11 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         adapter_inputs = self._take_adapter_inputs(kwargs)
         if labels is not None:
             kwargs.setdefault("use_cache", False)
+        segments = Segments.of(position_ids, attention_mask=attention_mask, past_key_values=past_key_values)
+        if segments is not None and position_ids is not None:
+            attention_mask, position_ids = place_rows(self, segments, input_ids=input_ids, position_ids=position_ids)
+            if len(segments.lengths) > 1:
+                kwargs["use_cache"] = False
         outputs, features = self._run_decoder(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -191,9 +199,13 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             context={"input_ids": input_ids, "attention_mask": attention_mask},
             adapter_inputs=adapter_inputs,
             language_model=self.language_model,
+            segments=segments,
         )
         result.image_features = features
         return result
+
+    def _features_of(self, pictures: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        return [self.image_features(pictures["pixel_values"])]
 
     def _run_decoder(
         self,

@@ -94,6 +94,10 @@ class KeyTable:
         """Say whether a published key is renamed or dropped by this table."""
         return any(pattern.match(key) is not None for pattern, _ in [*self._dropped, *self._rules])
 
+    def names(self, key: str) -> bool:
+        """Say whether a key of ours has a published name in this table."""
+        return self._published(key) is not None
+
     def to_ours(self, key: str) -> str | None:
         """Return our name of a published key, or None if it is dropped on reading.
 
@@ -115,12 +119,18 @@ class KeyTable:
         Raises:
             CheckpointError: if the layout has no name for it; the nearest key is in the message.
         """
+        published = self._published(key)
+        if published is None:
+            hint = nearest_hint(key, [ours.nearest(key) for _, ours in self._rules])
+            raise CheckpointError(f"Layout `{self.layout}` has no name for our `{key}`.{hint}")
+        return published
+
+    def _published(self, key: str) -> str | None:
         for theirs, ours in self._rules:
             values = ours.match(key)
             if values is not None and self.reason_to_drop(theirs.fill(values)) is None:
                 return theirs.fill(values)
-        hint = nearest_hint(key, [ours.nearest(key) for _, ours in self._rules])
-        raise CheckpointError(f"Layout `{self.layout}` has no name for our `{key}`.{hint}")
+        return None
 
     def dict_to_ours(self, entries: Mapping[str, T]) -> dict[str, T]:
         """Rename the keys of a state dictionary, or of its shapes, leaving out what is dropped; no rows are cut.
@@ -196,17 +206,21 @@ def compare_keys(
 
 def _published_name(key: str, tables: Iterable[KeyTable]) -> str:
     """Return the name that a key bears in the first layout that has one, or else our own."""
-    for table in tables:
-        try:
-            return table.to_theirs(key)
-        except CheckpointError:
-            continue
-    return key
+    return next((table.to_theirs(key) for table in tables if table.names(key)), key)
 
 
-def nearest_layout(tables: Mapping[str, KeyTable], keys: Collection[str]) -> KeyTable:
-    """Return the table that knows most of a checkpoint's keys; the first of those that know equally many."""
-    return max(tables.values(), key=lambda table: sum(table.knows(key) for key in keys))
+def nearest_layout(tables: Mapping[str, KeyTable], keys: Collection[str], *, ours: Collection[str] = ()) -> KeyTable:
+    """Return the table that knows most of a checkpoint's keys.
+
+    Args:
+        tables: by layout; the first of those that are equally near wins.
+        keys: published names.
+        ours: names in our model; of tables that know equally many keys, the one that names most of these is nearest.
+    """
+    return max(
+        tables.values(),
+        key=lambda table: (sum(table.knows(key) for key in keys), sum(table.names(key) for key in ours)),
+    )
 
 
 def key_tables(model: object) -> Mapping[str, KeyTable]:

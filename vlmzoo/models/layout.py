@@ -4,6 +4,7 @@ transformers calls ``save_pretrained`` and ``from_pretrained`` on a model, so th
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -96,6 +97,8 @@ def split_state(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[dict[str
 
 def write_adapters(model: Any, folder: Path, *, parts: Mapping[str, Tensor], lora: Mapping[str, Tensor]) -> None:
     """Write ``lora/`` and ``parts.safetensors``, those of them that hold something."""
+    shutil.rmtree(folder / LORA, ignore_errors=True)  # of a model that was saved here before
+    (folder / PARTS).unlink(missing_ok=True)
     if parts:
         save_file(_storable(parts), folder / PARTS, metadata={"format": "pt"})
     if lora:

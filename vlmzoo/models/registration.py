@@ -1,16 +1,27 @@
 """Tell transformers' Auto classes about ours; every public call does it, and so does ``import vlmzoo.auto``."""
 
+from typing import Any
+
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from vlmzoo.data.processing import VlmProcessor
 from vlmzoo.models.llava.configuration import LlavaConfig
 from vlmzoo.models.llava.modeling import LlavaVlm
+from vlmzoo.models.native.modeling import native_class
+from vlmzoo.models.native.table import NATIVE
 
 __all__ = ["register_auto_classes"]
 
 
-def register_auto_classes() -> None:
-    """Register our configurations, models and processor with transformers; calling it again changes nothing."""
+def register_auto_classes(*, with_native: bool = False) -> None:
+    """Register our configurations, models and processor with transformers; calling it again changes nothing.
+
+    Args:
+        with_native: whether transformers' own models, too, come with their adapters; imports all of them.
+    """
+    for model_type in NATIVE if with_native else ():
+        native: Any = native_class(model_type)
+        AutoModelForImageTextToText.register(native.config_class, native, exist_ok=True)
     for config_class, model_class in ((LlavaConfig, LlavaVlm),):
         AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
         AutoModelForImageTextToText.register(config_class, model_class, exist_ok=True)

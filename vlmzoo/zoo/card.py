@@ -124,7 +124,7 @@ class Weights(_Strict):
     revision: str = "main"
     """Branch, tag or commit."""
     layout: str
-    """Key table of the family that reads them; ``transformers`` for those that transformers itself reads."""
+    """Key table of the family that reads them."""
 
 
 class Licence(_Strict):

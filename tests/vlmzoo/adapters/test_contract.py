@@ -172,6 +172,10 @@ class TestBadInput:
         with pytest.raises(ConfigError, match="already has an adapter called `lora`"):
             model.attach_adapters(["lora"])
 
+    def test_a_second_lora_under_another_name(self):
+        with pytest.raises(ConfigError, match="A model holds one `lora`"):
+            make_base("llava-llama", adapters=["lora", {"type": "lora", "name": "second"}])
+
     def test_tokens_that_come_too_late(self):
         model = make_base("llava-llama", adapters=["probe"])
         with pytest.raises(ConfigError, match="attach all adapters that add tokens at once"):

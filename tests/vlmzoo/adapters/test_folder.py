@@ -122,6 +122,25 @@ print(type(model).__name__, type(processor).__name__)
     torch.testing.assert_close(load_file(tmp_path / "logits.safetensors")["logits"], expected, atol=1e-5, rtol=0)
 
 
+def test_auto_classes_restore_the_adapters_of_native_models_too(fresh_python, tmp_path):
+    model = make_trained("qwen2.5-vl", adapters=[{"type": "lora", "rank": 4}])
+    folder = save_model(model, model.processor, tmp_path / "model")
+    code = f"""
+import vlmzoo.auto
+from transformers import AutoModelForImageTextToText
+model = AutoModelForImageTextToText.from_pretrained({str(folder)!r})
+print(sum(".lora_" in name for name, _ in model.named_parameters()))
+"""
+    assert int(fresh_python(code)) == sum(".lora_" in name for name, _ in model.named_parameters())
+
+
+def test_a_folder_that_is_saved_again_holds_nothing_of_before(tmp_path):
+    adapted, bare = make_trained("llava-llama"), make_base("llava-llama")
+    for model in (adapted, adapted, bare):
+        model.save_pretrained(tmp_path)
+    assert not {"vlmzoo.json", "parts.safetensors", "lora"} & {path.name for path in tmp_path.iterdir()}
+
+
 def test_plain_peft_gets_the_lora_or_an_error(tmp_path):
     from peft import PeftModel
 

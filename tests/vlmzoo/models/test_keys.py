@@ -127,6 +127,15 @@ def test_rows_are_cut_only_if_the_table_says_exactly_these():
         assert table.cut_of(key, found, expected) is None
 
 
+def test_of_tables_that_know_equally_much_the_one_that_names_more_of_ours_is_nearest():
+    tables = {name: make_table(layout=name, renames={"a.{x}": f"{name}.{{x}}"}) for name in ("first", "second")}
+    assert nearest_layout(tables, ["a.b"]).layout == "first"
+    assert nearest_layout(tables, ["a.b"], ours=["second.b"]).layout == "second"
+    tables["third"] = make_table(layout="third", renames={"b": "b"})
+    assert nearest_layout(tables, ["b"], ours=["second.b"]).layout == "third"
+    assert [table.names("second.b") for table in tables.values()] == [False, True, False]
+
+
 def test_a_report_names_each_kind_of_fault_with_the_nearest_key():
     expected = {"layers.0.a": (2,), "layers.0.b": (3, 4), "lm_head.c": (5,)}
     found = {"blocks.0.a": (2,), "blocks.0.b": (4, 3), "head.cc": (5,), "blocks.0.frequencies": (1,)}

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from vlmzoo import build_model, load_model
 from vlmzoo.checkpoint import export_layout, save_model
+from vlmzoo.errors import CheckpointError
 from vlmzoo.hub.verify import verify_model
 from vlmzoo.models.llava.keys import TABLES as COMPOSED_TABLES
 from vlmzoo.models.native.keys import TABLES
@@ -118,8 +119,9 @@ def test_a_published_folder_is_loaded(model, tmp_path):
 
 
 def test_a_saved_folder_is_clean(model, tmp_path):
-    folder = save_model(model, model.processor, tmp_path / "ours")
-    check_clean(verify_model(model, folder), model, layout=WRITTEN[model.config.model_type][0])
+    report = verify_model(model, save_model(model, model.processor, tmp_path / "ours"))
+    assert report.layout in WRITTEN[model.config.model_type]
+    check_clean(report, model, layout=report.layout)
 
 
 def test_a_saved_folder_has_the_names_that_transformers_writes(model, tmp_path):
@@ -128,6 +130,7 @@ def test_a_saved_folder_has_the_names_that_transformers_writes(model, tmp_path):
     own.load_state_dict(model.state_dict())
     own.save_pretrained(tmp_path / "theirs")
     assert read_shapes(folder) == read_shapes(tmp_path / "theirs")
+    assert verify_model(model, folder).layout == WRITTEN[model.config.model_type][0]
 
 
 def test_what_transformers_saves_again_keeps_the_published_names(name, model, tmp_path):
@@ -194,6 +197,12 @@ def test_llava_has_the_same_published_names_as_a_native_and_as_a_composed_base(n
 
 
 class TestBadInput:
+    def test_a_layout_of_another_architecture_is_not_written(self, model, tmp_path):
+        for layout in TABLES.keys() - set(WRITTEN[model.config.model_type]):
+            with pytest.raises(CheckpointError, match=f"Layout `{layout}` has no name for our `"):
+                export_layout(model, model.processor, tmp_path / layout, layout)
+            assert not (tmp_path / layout).exists()
+
     @pytest.mark.parametrize("part", ["norm", "vis", "layers.1", "embed_tokens"])
     def test_a_key_that_is_misspelt_is_named_beside_the_one_that_is_missing(self, name, model, part, tmp_path):
         tensors = as_published(model)

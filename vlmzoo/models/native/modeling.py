@@ -11,8 +11,10 @@ import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from vlmzoo.data.packing import Segments
 from vlmzoo.models.adapting import AdapterMixin
 from vlmzoo.models.native.table import NATIVE, native_base
+from vlmzoo.models.packed import place_rows
 from vlmzoo.outputs import VlmOutput
 
 __all__ = ["NativeMixin", "native_class"]
@@ -22,6 +24,11 @@ class NativeMixin(AdapterMixin):
     """Runs the inner model of a transformers class, then goes on as every base does."""
 
     family = "native"
+
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Say no: transformers then renames on loading and on saving as it does for its own class of this name."""
+        return False
 
     def forward(
         self,
@@ -49,7 +56,16 @@ class NativeMixin(AdapterMixin):
         adapter_inputs = self._take_adapter_inputs(kwargs)
         if labels is not None:
             kwargs.setdefault("use_cache", False)
-        inner: Any = self.model  # type: ignore[attr-defined]
+        position_ids, cache = kwargs.get("position_ids"), kwargs.get("past_key_values")
+        segments = Segments.of(position_ids, attention_mask=attention_mask, past_key_values=cache)
+        if segments is not None:
+            attention_mask, kwargs["position_ids"] = place_rows(self, segments, input_ids=input_ids, **kwargs)
+            if len(segments.lengths) > 1:
+                kwargs["use_cache"] = False
+        inner: Any = self.model
+        if self._must_look and kwargs.get("pixel_values") is None and kwargs.get("inputs_embeds") is None:
+            kwargs["inputs_embeds"] = self.get_input_embeddings()(input_ids) + self._look_at_nothing()
+            input_ids = input_ids if hasattr(inner, "get_rope_index") else None  # others take one of the two
         outputs = inner(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
         result: VlmOutput = self._conclude(
             outputs,
@@ -60,6 +76,7 @@ class NativeMixin(AdapterMixin):
             context={"input_ids": input_ids, "attention_mask": attention_mask},
             adapter_inputs=adapter_inputs,
             language_model=self,
+            segments=segments,
         )
         return result.to_tuple() if return_dict is False else result
 
