@@ -18,6 +18,9 @@ NAME      ?=
 # DeepSpeed looks for ninja on the path, and asks which accelerator to use; with no GPU the answer is the CPU.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 1)
+# Threads that wait for each other give up their core after some microseconds; spinning on, they slow a machine that
+# does other work, too, twentyfold (measured: docs/decisions.md).
+export GOMP_SPINCOUNT ?= 20000
 ifeq ($(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU'),0)
 export DS_ACCELERATOR ?= cpu
 endif

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 import torch.distributed as dist
 
-__all__ = ["barrier", "is_main", "rank", "sum_over_ranks", "world_size"]
+__all__ = ["barrier", "is_main", "max_over_ranks", "rank", "sum_over_ranks", "world_size"]
 
 
 def rank() -> int:
@@ -43,3 +43,13 @@ def sum_over_ranks(values: Mapping[str, float]) -> dict[str, float]:
     totals = torch.tensor([float(values[name]) for name in names], dtype=torch.float64, device=device)
     dist.all_reduce(totals)
     return dict(zip(names, totals.tolist(), strict=True))
+
+
+def max_over_ranks(value: int) -> int:
+    """Return the largest of a number over all processes; all must call."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return value
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    largest = torch.tensor(value, dtype=torch.int64, device=device)
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return int(largest)

@@ -6,6 +6,7 @@ __all__ = [
     "DataError",
     "FrameError",
     "HubError",
+    "MemoryLimitError",
     "MissingExtraError",
     "RegistryError",
     "ShapeError",
@@ -48,6 +49,21 @@ class FrameError(VlmzooError, ValueError):
 
 class HubError(VlmzooError, ConnectionError):
     """The Hub cannot be reached, or refuses what it is asked for."""
+
+
+class MemoryLimitError(VlmzooError, MemoryError):
+    """A step does not fit into memory.
+
+    Args:
+        sentence: what is wrong and the way out.
+        rows: sequences in the micro-batch.
+        width: tokens in each, visual ones and padding included.
+    """
+
+    def __init__(self, sentence: str, *, rows: int = 1, width: int = 1) -> None:
+        super().__init__(sentence)
+        self.rows = rows
+        self.width = width
 
 
 class MissingExtraError(VlmzooError, ImportError):

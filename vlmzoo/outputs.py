@@ -74,6 +74,12 @@ class Batch:
         """Return the same batch with its tensors on ``device``."""
         return Batch(inputs=_moved(self.inputs, device), targets=_moved(self.targets, device), counts=self.counts)
 
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens, visual ones included; a packed batch has no gaps, and no mask."""
+        mask = self.inputs.get("attention_mask")
+        return int(self.inputs["input_ids"].numel() if mask is None else mask.sum())
+
     def count(self) -> dict[str, float]:
         """Return this micro-batch's share of the step's denominators."""
         labels = self.inputs["labels"]
@@ -88,10 +94,12 @@ class Step:
     Args:
         micro_batches: of equal number on all ranks.
         denominators: totals over all micro-batches and ranks, so that the gradient does not depend on the split.
+        notes: what the journal tells of the data on this rank, e.g. rows passed over so far.
     """
 
     micro_batches: Sequence[Batch]
     denominators: Mapping[str, float]
+    notes: Mapping[str, float] = field(default_factory=dict)
 
 
 def _moved(values: Mapping[str, Any], device: torch.device | str) -> dict[str, Any]:

@@ -47,6 +47,20 @@ class Entry(Generic[T]):
         return f"{self.build.__module__}.{getattr(self.build, '__qualname__', self.build)}"
 
 
+def _load_plugin(plugin: importlib.metadata.EntryPoint) -> None:
+    """Import what another package offers.
+
+    Raises:
+        RegistryError: if it cannot be imported.
+    """
+    try:
+        plugin.load()
+    except Exception as error:  # whatever another package may raise
+        raise RegistryError(
+            f"The plug-in `{plugin.name}` ({plugin.value}) cannot be imported: {error!r}; mend or uninstall it."
+        ) from error
+
+
 class Registry(Generic[T]):
     """A table of constructors of one kind, filled by the modules of one package.
 
@@ -160,9 +174,13 @@ class Registry(Generic[T]):
         if self._is_filled:
             return
         self._is_filled = True  # before the imports: they may look names up themselves
-        package = importlib.import_module(self.home)
-        for module in pkgutil.iter_modules(package.__path__, prefix=f"{self.home}."):
-            if not module.name.rsplit(".", 1)[-1].startswith("_"):
-                importlib.import_module(module.name)
-        for plugin in importlib.metadata.entry_points(group=PLUGIN_GROUP):
-            plugin.load()
+        try:
+            package = importlib.import_module(self.home)
+            for module in pkgutil.iter_modules(package.__path__, prefix=f"{self.home}."):
+                if not module.name.rsplit(".", 1)[-1].startswith("_"):
+                    importlib.import_module(module.name)
+            for plugin in importlib.metadata.entry_points(group=PLUGIN_GROUP):
+                _load_plugin(plugin)
+        except BaseException:
+            self._is_filled = False  # a table that is filled in part would answer for names that it lacks
+            raise

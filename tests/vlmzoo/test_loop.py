@@ -1,8 +1,10 @@
 """The loop with an engine of plain torch: order, reports, and gradients that do not depend on the cut."""
 
+import pytest
 import torch
 from torch import nn
 
+from vlmzoo.errors import MemoryLimitError
 from vlmzoo.loop import train
 from vlmzoo.objectives.next_token import NextTokenObjective
 from vlmzoo.outputs import Batch, Step, VlmOutput
@@ -76,3 +78,47 @@ def test_a_run_that_goes_on_takes_the_steps_that_are_left():
     engine, reports = PlainEngine(1), []
     train(engine, make_steps(1), NextTokenObjective(), num_steps=3, reports=[reports.append], first_step=3)
     assert [report.step for report in reports] == [3]
+
+
+def test_a_run_stops_after_the_step_that_is_its_last():
+    engine, reports = PlainEngine(1), []
+    options = {"reports": [reports.append], "is_over": lambda report: report.step == 2}
+    assert train(engine, make_steps(1), NextTokenObjective(), num_steps=3, **options) == 2
+    assert [report.step for report in reports] == [1, 2]
+
+
+def test_notes_of_the_data_stand_in_the_journal():
+    steps = [Step(step.micro_batches, step.denominators, {"rows_corrupt": 2.0}) for step in make_steps(1)]
+    engine, reports = PlainEngine(1), []
+    train(engine, steps, NextTokenObjective(), num_steps=3, reports=[reports.append])
+    assert reports[-1].record()["rows_corrupt"] == 2.0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"),
+    ],
+)
+def test_running_out_of_memory_names_the_batch_and_the_way_out(monkeypatch, fault):
+    engine = PlainEngine(1)
+
+    def fail(loss):
+        raise fault
+
+    monkeypatch.setattr(engine, "backward", fail)
+    with pytest.raises(MemoryLimitError, match=r"Step 1 ran out of memory in a micro-batch of 4 × 6 tokens") as caught:
+        train(engine, make_steps(1), NextTokenObjective(), num_steps=3)
+    assert "micro_batch_size" in str(caught.value) and (caught.value.rows, caught.value.width) == (4, 6)
+
+
+def test_other_faults_pass_through(monkeypatch):
+    engine = PlainEngine(1)
+
+    def fail(loss):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(engine, "backward", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        train(engine, make_steps(1), NextTokenObjective(), num_steps=3)

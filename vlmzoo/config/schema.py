@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-__all__ = ["EvalConfig", "HubConfig", "ModelConfig", "OptimConfig", "RunConfig", "ScheduleConfig"]
+__all__ = ["CheckpointConfig", "EvalConfig", "HubConfig", "ModelConfig", "OptimConfig", "RunConfig", "ScheduleConfig"]
 
 Spec = dict[str, Any]
 """A ``{type: name, **arguments}`` mapping, checked against a registry when it is built."""
@@ -44,7 +44,7 @@ class ModelConfig(_Strict):
     """Branch, tag or commit on the Hub."""
     dtype: str = "auto"
     """``float32``, ``bfloat16``, ``float16``; ``auto`` is bfloat16 on an accelerator that has it, else float32."""
-    adapters: list[str | Spec] = Field(default_factory=list)
+    adapters: list[str | Spec] = Field(default_factory=lambda: list[str | Spec]())
     """What is bolted on: names, or ``{type: lora, rank: 8}``; ``name`` gives one a label of its own."""
     quantization: Literal["nf4", "int8"] | None = None
     """Load the base's linear layers in 4 or 8 bits (QLoRA); needs bitsandbytes and weights that already exist."""
@@ -97,6 +97,17 @@ class OptimConfig(_Strict):
     """How the learning rate moves."""
 
 
+class CheckpointConfig(_Strict):
+    """When a run is written down so that it can go on."""
+
+    every: Count = Field(default=500, ge=0)
+    """After every so many steps; 0 only when the run is asked to stop."""
+    keep: Count = Field(default=2, ge=1)
+    """The latest so many are kept."""
+    model_only: bool = False
+    """Write the model for `load_model` and nothing that a run could go on from; smaller."""
+
+
 class HubConfig(_Strict):
     """Where to push the trained model."""
 
@@ -144,7 +155,15 @@ class RunConfig(_Strict):
     """The run's folder."""
     seed: Count = 0
     """Of weights, data and shuffling."""
-    report_to: list[Literal["tensorboard"]] = Field(default_factory=lambda: ["tensorboard"])
+    activation_checkpointing: list[str] = Field(default_factory=list)
+    """Parts whose activations are computed again in the backward pass instead of being kept."""
+    compile: bool = False
+    """Whether torch.compile makes the model's kernels."""
+    checkpoints: CheckpointConfig = CheckpointConfig()
+    """When the run is written down."""
+    overwrite: bool = False
+    """Start anew, throwing away what another run left in the folder."""
+    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(default_factory=lambda: ["tensorboard"])
     """Trackers beside the journal."""
     samples_every: Count = Field(default=0, ge=0)
     """Every so many steps, write what the model says to ``samples.jsonl``; 0 never."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -49,7 +50,7 @@ class SampleEncoding(_Processor):
     @cached_property
     def _control(self) -> re.Pattern[str]:
         special = {token for token in self.tokenizer.all_special_tokens if token}
-        return re.compile("|".join(re.escape(token) for token in sorted(special, key=len, reverse=True)))
+        return re.compile("|".join(re.escape(token) for token in sorted(special, key=len, reverse=True)) or r"(?!)")
 
     @cached_property
     def _replacement_ids(self) -> dict[str, np.ndarray]:
@@ -114,6 +115,10 @@ class SampleEncoding(_Processor):
         if not images:
             return {}
         return dict(self.image_processor([load_image(image) for image in images], return_tensors="pt"))
+
+    def blank_picture(self) -> dict[str, Tensor]:
+        """Return one small grey picture as the model takes it."""
+        return self._kept(self.encode_images([Image.new("RGB", (32, 32), "grey")]))
 
     def _kept(self, pictures: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return what the model wants of it, without what was only needed to count tokens."""

@@ -1,21 +1,28 @@
 """Supervised fine-tuning: conversations in shuffled order, all of what the assistant says is a target."""
 
-import random
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from vlmzoo.data.collation import Collator, LengthPolicy
 from vlmzoo.data.encoding import SampleEncoding
-from vlmzoo.data.sources import SOURCES, STRETCH
-from vlmzoo.distributed import rank, sum_over_ranks, world_size
-from vlmzoo.errors import DataError
+from vlmzoo.data.fetching import Row, RowFetcher
+from vlmzoo.data.packing import PackedCollator, pack_rows
+from vlmzoo.data.sources import SOURCES
+from vlmzoo.distributed import sum_over_ranks
+from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES
 from vlmzoo.outputs import Batch, Step
 
 __all__ = ["SupervisedExperience"]
 
+logger = logging.getLogger(__name__)
+
 _MAX_SKIPS_IN_A_ROW = 1000
+_FEWEST_ROWS_TO_JUDGE = 100  # before so many rows, a share says little
+
+Unit = list[dict[str, Any]]
+"""What fills one line of a micro-batch: a row, or several that are packed."""
 
 
 @EXPERIENCES.register(
@@ -24,7 +31,13 @@ _MAX_SKIPS_IN_A_ROW = 1000
     tiny={
         "source": {
             "type": "synthetic",
-            "task": {"type": "consecutive_table_readout", "style": "compact", "num_rows": 2, "num_cols": 3},
+            "task": {
+                "type": "consecutive_table_readout",
+                "style": "compact",
+                "num_rows": 2,
+                "num_cols": 3,
+                "path_cells": [2, 3],
+            },
             "kinds": {"text": 1.0},
         },
     },
@@ -32,17 +45,24 @@ _MAX_SKIPS_IN_A_ROW = 1000
 class SupervisedExperience:
     """Steps of conversations from a source.
 
-    A step's rows are sorted by length before they are cut into micro-batches, which saves padding and, since the
+    A step's units are sorted by length before they are cut into micro-batches, which saves padding and, since the
     denominators are those of the whole step, changes nothing else.
 
     Args:
         source: ``{type: name, …}`` for the source registry.
         max_tokens: longest conversation, visual tokens counted; None for no limit.
         on_too_long: what becomes of a longer one: ``refuse`` or ``skip``; it is never truncated.
+        corrupt_limit: share of corrupt rows that are named, counted and passed over; above it the run fails.
+        packing: whether several conversations share a line of up to ``max_tokens`` tokens; none sees another.
+        packing_window: rows among which partners are sought.
+        num_workers: processes that encode ahead of training.
         processor: encodes conversations.
-        micro_batch_size: rows in one forward pass on this rank.
+        micro_batch_size: lines in one forward pass on this rank.
         accumulation_steps: forward passes in one step on this rank.
         seed: of the shuffling.
+
+    Raises:
+        ConfigError: if packing has no ``max_tokens`` to fill.
     """
 
     def __init__(
@@ -51,73 +71,115 @@ class SupervisedExperience:
         source: Mapping[str, Any],
         max_tokens: int | None = None,
         on_too_long: Literal["refuse", "skip"] = "refuse",
+        corrupt_limit: float = 0.01,
+        packing: bool = False,
+        packing_window: int = 256,
+        num_workers: int = 0,
         processor: SampleEncoding,
         micro_batch_size: int,
         accumulation_steps: int = 1,
         seed: int = 0,
     ) -> None:
+        if packing and max_tokens is None:
+            raise ConfigError("`packing` needs `max_tokens`, the length of a line that is filled.")
         self.source = SOURCES.build(source)
         self.policy = LengthPolicy(max_tokens=max_tokens, action=on_too_long)
-        self.processor = processor
-        self.collate = Collator(pad_token_id=processor.padding_id, adapter_inputs=processor.adapter_inputs)
+        self.corrupt_limit = corrupt_limit
+        self.fetcher = RowFetcher(self.source, processor, seed=seed, num_workers=num_workers)
+        self.capacity = max_tokens if packing else None
+        self.collate = (PackedCollator if packing else Collator)(
+            pad_token_id=processor.padding_id, adapter_inputs=processor.adapter_inputs
+        )
         self.micro_batch_size = micro_batch_size
-        self.accumulation_steps = accumulation_steps
-        self.seed = seed
+        self.units_per_step = micro_batch_size * accumulation_steps
+        self.window = packing_window if packing else self.units_per_step
+        self.num_corrupt = 0
         self._cursor = 0  # rows that this rank has looked at
+        self._used = 0  # units of the present window that steps have taken
+        self._at_window = self._counts()
 
     def __iter__(self) -> Iterator[Step]:
         """Iterate over steps without end; the loop says when it has had enough."""
+        units = self._units()
         while True:
-            rows = self._take(self.micro_batch_size * self.accumulation_steps)
-            rows.sort(key=lambda row: len(row["input_ids"]))
+            taken = [next(units) for _ in range(self.units_per_step)]
+            taken.sort(key=lambda unit: sum(len(row["input_ids"]) for row in unit))
             size = self.micro_batch_size
-            micro_batches = [self.collate(rows[start : start + size]) for start in range(0, len(rows), size)]
-            yield Step(micro_batches=micro_batches, denominators=_denominators(micro_batches))
+            micro_batches = [self._collated(taken[start : start + size]) for start in range(0, len(taken), size)]
+            denominators = _denominators(micro_batches)
+            yield Step(micro_batches=micro_batches, denominators=denominators, notes=self._notes())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the cursor and the count of skipped rows of this rank."""
-        return {"cursor": self._cursor, "num_skipped": self.policy.num_skipped}
+        """Return where this rank stands: the start of its window of rows, and how much of it steps have taken."""
+        return {**self._at_window, "used": self._used}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the cursor and the count of skipped rows."""
+        """Go back to where ``state_dict`` was taken."""
         self._cursor = int(state["cursor"])
+        self._used = int(state["used"])
         self.policy.num_skipped = int(state["num_skipped"])
+        self.num_corrupt = int(state["num_corrupt"])
+        self._at_window = self._counts()
 
-    def _take(self, num_rows: int) -> list[dict[str, Any]]:
-        """Encode the next rows of this rank: every ``world_size``-th of the shuffled source.
+    def _notes(self) -> dict[str, float]:
+        """Return the rows that this rank has passed over since the run began."""
+        return {"rows_too_long": float(self.policy.num_skipped), "rows_corrupt": float(self.num_corrupt)}
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "cursor": self._cursor,
+            "num_skipped": self.policy.num_skipped,
+            "num_corrupt": self.num_corrupt,
+        }
+
+    def _units(self) -> Iterator[Unit]:
+        """Iterate over units, window by window; a window is packed as a whole, so it can be packed again."""
+        rows = self.fetcher.rows_from(self._cursor)
+        while True:
+            self._at_window = self._counts()
+            window = [self._admitted(rows) for _ in range(self.window)]
+            units = self._packed(window)
+            for unit in units[self._used :]:
+                self._used += 1
+                yield unit
+            self._used = 0
+
+    def _packed(self, rows: Sequence[dict[str, Any]]) -> list[Unit]:
+        if self.capacity is None:
+            return [[row] for row in rows]
+        lengths = [len(row["input_ids"]) for row in rows]
+        return [[rows[index] for index in bin] for bin in pack_rows(lengths, capacity=self.capacity, window=len(rows))]
+
+    def _collated(self, units: Sequence[Unit]) -> Batch:
+        return self.collate(units if self.capacity is not None else [unit[0] for unit in units])  # type: ignore[arg-type]
+
+    def _admitted(self, rows: Iterator[Row]) -> dict[str, Any]:
+        """Return the next row that is neither corrupt nor too long.
 
         Raises:
-            DataError: if nothing of the source is short enough.
+            DataError: if too many are corrupt, or nothing of the source is short enough.
         """
-        rows: list[dict[str, Any]] = []
-        num_refused = 0
-        while len(rows) < num_rows:
-            sample = self.source.sample(self._position(rank() + self._cursor * world_size()))
+        for _ in range(_MAX_SKIPS_IN_A_ROW):
+            row = next(rows)
             self._cursor += 1
-            encoded = self.processor.encode(sample)
-            if self.policy.admits(encoded, name=sample.id):
-                rows.append(encoded)
-                num_refused = 0
-            elif (num_refused := num_refused + 1) >= _MAX_SKIPS_IN_A_ROW:
-                raise DataError(
-                    f"{num_refused} conversations in a row were longer than `max_tokens` ({self.policy.max_tokens}); "
-                    "raise it."
-                )
-        return rows
+            if row.encoded is None:
+                self._count_corrupt(row)
+            elif self.policy.admits(row.encoded, name=row.name):
+                return row.encoded
+        raise DataError(
+            f"{_MAX_SKIPS_IN_A_ROW} conversations in a row were corrupt or longer than `max_tokens` "
+            f"({self.policy.max_tokens}); raise it, or check the data with `vlmzoo data check`."
+        )
 
-    def _position(self, place: int) -> int:
-        """Return the position in the source of the ``place``-th row of the run, shuffled anew every epoch."""
-        size = self.source.size
-        if size is None:  # in random order by itself; each seed has a stretch of its own
-            return self.seed * STRETCH + place
-        return _permutation(self.seed, place // size, size)[place % size]
-
-
-@lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, size: int) -> list[int]:
-    order = list(range(size))
-    random.Random(f"{seed}/{epoch}").shuffle(order)
-    return order
+    def _count_corrupt(self, row: Row) -> None:
+        self.num_corrupt += 1
+        logger.warning("Row `%s` is passed over: %s", row.name, row.fault)
+        if self.num_corrupt > self.corrupt_limit * max(self._cursor, _FEWEST_ROWS_TO_JUDGE):
+            raise DataError(
+                f"{self.num_corrupt} of {self._cursor} rows are corrupt, more than `corrupt_limit` "
+                f"({self.corrupt_limit:.1%}) allows; the last is `{row.name}`: {row.fault} Clean the data with "
+                "`vlmzoo data check --write-clean`, or raise the limit."
+            )
 
 
 def _denominators(micro_batches: list[Batch]) -> dict[str, float]:

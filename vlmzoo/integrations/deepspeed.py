@@ -1,9 +1,11 @@
 """DeepSpeed: ZeRO, accumulation, precision and several nodes, behind the loop's ``Engine``."""
 
 import json
+import math
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from torch import Tensor, nn
 
 from vlmzoo.config.schema import RunConfig
 from vlmzoo.distributed import world_size
-from vlmzoo.errors import ConfigError, MissingExtraError
+from vlmzoo.errors import CheckpointError, ConfigError, MissingExtraError
 from vlmzoo.outputs import VlmOutput
+from vlmzoo.registry import nearest_hint
 
 __all__ = ["DeepSpeedEngine", "join_processes", "load_deepspeed_json", "make_engine", "resolve_auto"]
 
@@ -31,7 +34,9 @@ def join_processes() -> None:
         alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update(alone)
     deepspeed = _import_deepspeed()
-    if not torch.cuda.is_available():
+    if torch.cuda.is_available():  # before a model is built: every rank has a device of its own
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    else:
         # A shared-memory kernel for inference that training never calls; compiling it would take minutes.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(verbose=False)
@@ -41,7 +46,8 @@ def load_deepspeed_json(spec: str | Mapping[str, Any]) -> dict[str, Any]:
     """Read a DeepSpeed configuration.
 
     Args:
-        spec: a mapping, the path of a JSON file, or the name of one of ours (``zero0`` to ``zero3``).
+        spec: a mapping, the path of a JSON file, or the name of one of ours (``zero0`` to ``zero3``, and with the state
+            on the CPU ``zero2_offload`` and ``zero3_offload``).
 
     Raises:
         ConfigError: if there is no such file, or it is no JSON object.
@@ -56,7 +62,11 @@ def load_deepspeed_json(spec: str | Mapping[str, Any]) -> dict[str, Any]:
     ]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
-        raise ConfigError(f"`deepspeed` must be a mapping, a JSON file or zero0 to zero3, but is {spec!r} instead.")
+        names = ("zero0", "zero1", "zero2", "zero3", "zero2_offload", "zero3_offload")
+        raise ConfigError(
+            f"`deepspeed` must be a mapping, a JSON file or one of {', '.join(names)}, but is {spec!r} instead."
+            f"{nearest_hint(spec, names)}"
+        )
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -83,12 +93,32 @@ def resolve_auto(spec: Mapping[str, Any], run: RunConfig, *, dtype: torch.dtype,
         raise ConfigError("`deepspeed.scheduler` must be left out; the schedule is `optim.schedule`.")
     merged = _merge(_defaults(run, dtype), {name: value for name, value in spec.items() if name != "scheduler"})
     resolved = _resolve(merged, known, "deepspeed")
-    for path in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
-        if resolved.get(path, known[path]) != known[path]:
-            raise ConfigError(
-                f'`deepspeed.{path}` is {resolved[path]}, but the run\'s batch makes it {known[path]}; write "auto".'
-            )
+    for path in _SETTLED:
+        found = _at(resolved, path, known[path])
+        if found != known[path]:
+            raise ConfigError(f'`deepspeed.{path}` is {found}, but the run makes it {known[path]}; write "auto".')
     return resolved
+
+
+_SETTLED = (
+    "train_batch_size",
+    "train_micro_batch_size_per_gpu",
+    "gradient_accumulation_steps",
+    "gradient_clipping",
+    "optimizer.params.lr",
+    "optimizer.params.betas",
+    "optimizer.params.eps",
+    "optimizer.params.weight_decay",
+)
+"""What the run settles, so that a DeepSpeed file may only agree with it."""
+
+
+def _at(node: Mapping[str, Any], path: str, default: Any) -> Any:
+    for name in path.split("."):
+        if not isinstance(node, Mapping) or name not in node:
+            return default
+        node = node[name]
+    return node
 
 
 def _known_values(run: RunConfig, dtype: torch.dtype, hidden_size: int) -> dict[str, Any]:
@@ -184,6 +214,11 @@ class DeepSpeedEngine:
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
+        self.stage: int = engine.zero_optimization_stage()
+        if self.stage == 3 and hasattr(engine.module, "always_look"):
+            engine.module.always_look = True
+        if hasattr(engine.optimizer, "check_grad_overflow"):
+            engine.optimizer.check_grad_overflow = True  # DeepSpeed looks in 16 bits only
 
     @property
     def module(self) -> nn.Module:
@@ -204,20 +239,78 @@ class DeepSpeedEngine:
         self.engine.backward(loss * world_size(), scale_wrt_gas=False)
 
     def step(self) -> dict[str, float] | None:
-        """Count a micro-batch; after the last one, update the weights and return ``lr`` and ``grad_norm``."""
-        is_update = self.engine.is_gradient_accumulation_boundary()
-        rates = self.engine.get_lr() if is_update else []
-        self.engine.step()
-        if not is_update:
+        """Count a micro-batch; after the last one, update the weights.
+
+        A gradient that is not finite is thrown away: the weights stay as they are, and the step counts as skipped.
+
+        Returns:
+            ``lr``, ``grad_norm`` and ``skipped`` (1.0 for a step without update); None before the last micro-batch.
+        """
+        if not self.engine.is_gradient_accumulation_boundary():
+            self.engine.step()
             return None
-        norm = self.engine.get_global_grad_norm()
-        return {"lr": float(max(rates)), **({} if norm is None else {"grad_norm": float(norm)})}
+        rates = self.engine.get_lr()
+        own_norm = self._norm_without_zero()
+        skipped_before = self.engine.skipped_steps
+        with self._optimiser_held(own_norm is not None and not math.isfinite(own_norm)):
+            self.engine.step()
+        norm = self.engine.get_global_grad_norm() if own_norm is None else own_norm
+        is_skipped = self.engine.skipped_steps > skipped_before or (norm is not None and not math.isfinite(norm))
+        told = {"lr": float(max(rates)), "skipped": float(is_skipped)}
+        return told if norm is None or is_skipped else {**told, "grad_norm": float(norm)}
+
+    @contextmanager
+    def _optimiser_held(self, is_held: bool) -> Iterator[None]:
+        """Keep the optimiser from moving anything for one step."""
+        if not is_held:
+            yield
+            return
+        for parameter in self.engine.module.parameters():
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+        step, self.engine.optimizer.step = self.engine.optimizer.step, lambda *args, **kwargs: None
+        try:
+            yield
+        finally:
+            self.engine.optimizer.step = step
+
+    def _norm_without_zero(self) -> float | None:
+        """Return the norm of the gradient where DeepSpeed does not take it: without ZeRO, in float32."""
+        if self.stage > 0 or hasattr(self.engine.optimizer, "overflow"):
+            return None
+        gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients)) if gradients else None
 
     def gathered_state_dict(self) -> dict[str, Tensor] | None:
         """Return the whole weights if ZeRO-3 has split them (rank 0 only; all ranks must call), else None."""
-        if self.engine.zero_optimization_stage() < 3:
+        if self.stage < 3:
             return None
         return self.engine._consolidated_16bit_state_dict()
+
+    def save(self, folder: Path) -> None:
+        """Write weights that learn, optimiser and schedule; all ranks must call."""
+        self.engine.save_checkpoint(
+            str(folder), tag="state", save_latest=False, exclude_frozen_parameters=self._has_frozen()
+        )
+
+    def restore(self, folder: Path) -> None:
+        """Read what ``save`` wrote; all ranks must call.
+
+        Raises:
+            CheckpointError: if it is not whole.
+        """
+        try:
+            loaded, _ = self.engine.load_checkpoint(str(folder), tag="state", load_module_strict=not self._has_frozen())
+        except (OSError, RuntimeError, KeyError, AssertionError) as error:
+            raise CheckpointError(
+                f"`{folder}` cannot be read ({str(error).splitlines()[0] if str(error) else error!r}); delete the "
+                "checkpoint, and the run goes on from the one before."
+            ) from error
+        if loaded is None:
+            raise CheckpointError(f"`{folder}` holds no state of DeepSpeed; delete the checkpoint.")
+
+    def _has_frozen(self) -> bool:
+        return any(not parameter.requires_grad for parameter in self.engine.module.parameters())
 
 
 def _import_deepspeed() -> Any:

@@ -1,9 +1,7 @@
 """TensorBoard: the scalars of a run as event files."""
 
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path
-from typing import Any
 
 from vlmzoo.errors import MissingExtraError
 
@@ -27,16 +25,15 @@ class TensorboardTracker:
             raise MissingExtraError.for_package("tensorboard", "train") from error
         self._writer = SummaryWriter(log_dir=str(events_dir))
 
-    def log(self, step: int, scalars: Mapping[str, Any]) -> None:
-        """Write the numbers of one step; what is no number is left out.
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Write the numbers of one step.
 
         Args:
             step: the x axis.
             scalars: by name; a name with a slash groups the curves.
         """
         for name, value in scalars.items():
-            if isinstance(value, Real) and name != "step":
-                self._writer.add_scalar(name, float(value), global_step=step)
+            self._writer.add_scalar(name, value, global_step=step)
 
     def close(self) -> None:
         """Write what is buffered and close the file."""

@@ -1,13 +1,14 @@
 """The journal of a run: one line a step, on disk as soon as the step is done."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmzoo.data.json_lines import JsonLinesWriter, read_json_lines
+from vlmzoo.data.json_lines import JsonLinesWriter, read_json_lines, write_whole
 from vlmzoo.errors import DataError
 
-__all__ = ["REQUIRED", "Journal", "read_journal"]
+__all__ = ["REQUIRED", "Journal", "keep_steps", "read_journal"]
 
 REQUIRED = ("step", "loss")
 """What every line holds; usually ``lr``, ``grad_norm``, ``tokens``, ``tokens_per_s``, ``seconds``, ``rss_mb`` too."""
@@ -54,6 +55,22 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
             raise DataError(f"A line of `{path}` must hold `step`, but holds {sorted(row)} instead; delete that line.")
         latest[row["step"]] = row
     return [latest[step] for step in sorted(latest)]
+
+
+def keep_steps(path: Path, last: int) -> None:
+    """Drop the lines of steps after ``last``: a run that goes on takes those steps again.
+
+    Args:
+        path: lines with a ``step``; nothing is done if there is no such file.
+        last: step of the checkpoint.
+    """
+    if not path.is_file():
+        return
+    kept = [row for row in read_json_lines(path) if row.get("step", 0) <= last]
+    if kept:
+        write_whole(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in kept))
+    else:
+        path.unlink()
 
 
 def _number(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import sys
 from pathlib import Path
 
 __all__ = ["keep_freed_memory", "peak_rss_mb", "rss_mb"]
@@ -19,6 +20,8 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library took the advice; only glibc does.
     """
+    if sys.platform != "linux":
+        return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False

@@ -9,10 +9,10 @@ from vlmzoo.config.schema import RunConfig
 from vlmzoo.data.json_lines import JsonLinesWriter
 from vlmzoo.distributed import is_main
 from vlmzoo.evaluation import BENCHMARKS, complete
-from vlmzoo.integrations.tensorboard import TensorboardTracker
+from vlmzoo.integrations.trackers import make_trackers
 from vlmzoo.loop import StepReport
 from vlmzoo.runs.folder import RunFolder
-from vlmzoo.runs.journal import Journal
+from vlmzoo.runs.journal import Journal, keep_steps
 from vlmzoo.runs.memory import rss_mb
 from vlmzoo.runs.progress import RunProgress
 from vlmzoo.types import Sample
@@ -25,7 +25,9 @@ Report = Callable[[StepReport], None]
 
 
 @contextmanager
-def make_reports(config: RunConfig, folder: RunFolder, model: Any, processor: Any) -> Iterator[list[Report]]:
+def make_reports(
+    config: RunConfig, folder: RunFolder, model: Any, processor: Any, steps_taken: int = 0
+) -> Iterator[list[Report]]:
     """Yield the callables that the loop tells of each step; rank 0 writes, the others keep silent.
 
     Args:
@@ -33,11 +35,14 @@ def make_reports(config: RunConfig, folder: RunFolder, model: Any, processor: An
         folder: where they write.
         model: asked for samples.
         processor: of the model.
+        steps_taken: by a part of the run that was stopped; its lines stay.
     """
     with ExitStack() as stack:
         reports: list[Report] = []
         if is_main():
-            reports += _writers(config, folder, stack)
+            keep_steps(folder.journal, steps_taken)
+            keep_steps(folder.samples, steps_taken)
+            reports += _writers(config, folder, stack, steps_taken)
         if config.samples_every and config.evaluation:
             questions = [
                 question
@@ -48,12 +53,17 @@ def make_reports(config: RunConfig, folder: RunFolder, model: Any, processor: An
         yield reports
 
 
-def _writers(config: RunConfig, folder: RunFolder, stack: ExitStack) -> list[Report]:
-    folder.journal.unlink(missing_ok=True)  # a run starts anew until it can resume
+def _writers(config: RunConfig, folder: RunFolder, stack: ExitStack, steps_taken: int) -> list[Report]:
     journal = Journal(folder.journal)
     stack.callback(journal.close)
-    progress = stack.enter_context(RunProgress("step", config.num_steps))
-    trackers = [TensorboardTracker(folder.events)] if "tensorboard" in config.report_to else []
+    progress = stack.enter_context(RunProgress("step", config.num_steps, done=steps_taken))
+    trackers = make_trackers(
+        config.report_to,
+        run_dir=folder.root,
+        run_name=folder.root.name,
+        config=config.model_dump(mode="json"),
+        is_resumed=steps_taken > 0,
+    )
     for tracker in trackers:
         stack.callback(tracker.close)
 
@@ -77,7 +87,6 @@ class _Sampler:
         self.limit = max(spec.get("max_new_tokens", 512) for spec in config.evaluation.values())
         self.path = folder.samples
         self.model, self.processor, self.questions = model, processor, questions
-        self.path.unlink(missing_ok=True)
 
     def __call__(self, report: StepReport) -> None:
         """Ask after every ``samples_every`` steps; all ranks ask, since ZeRO-3 needs them all, and rank 0 writes."""

@@ -1,21 +1,20 @@
 """One training run from its configuration to its report."""
 
-import logging
 import random
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from vlmzoo.checkpoint import save_model
+from vlmzoo.checkpoint import restore_training, save_model
 from vlmzoo.config import dump_resolved
 from vlmzoo.config.schema import RunConfig
-from vlmzoo.distributed import barrier, is_main, sum_over_ranks
-from vlmzoo.evaluation import BENCHMARKS, BenchmarkResult, evaluate_model, scores_table
+from vlmzoo.distributed import barrier, is_main, rank
+from vlmzoo.errors import MemoryLimitError
+from vlmzoo.evaluation import BENCHMARKS
 from vlmzoo.experience import EXPERIENCES
-from vlmzoo.hub import push_model
+from vlmzoo.hub import load_model, push_model
 from vlmzoo.integrations.deepspeed import (
     DeepSpeedEngine,
     join_processes,
@@ -26,19 +25,21 @@ from vlmzoo.integrations.deepspeed import (
 from vlmzoo.loop import train
 from vlmzoo.models.adapting import AdapterMixin
 from vlmzoo.models.assembler import choose_dtype
+from vlmzoo.models.packed import enable_packing
 from vlmzoo.objectives import OBJECTIVES, Objective
+from vlmzoo.runs.checkpointing import Checkpointer
+from vlmzoo.runs.conclude import conclude
+from vlmzoo.runs.efficiency import checkpoint_activations, compile_model, forecast_sentence
 from vlmzoo.runs.folder import RunFolder
-from vlmzoo.runs.memory import keep_freed_memory, peak_rss_mb
+from vlmzoo.runs.journal import read_journal
+from vlmzoo.runs.memory import keep_freed_memory
 from vlmzoo.runs.models import model_of
 from vlmzoo.runs.optim import make_schedule, parameter_groups
-from vlmzoo.runs.progress import RunProgress
-from vlmzoo.runs.quality import gallery_of, reload_is_identical
-from vlmzoo.runs.report import write_report
+from vlmzoo.runs.resume import Beginning, begin
+from vlmzoo.runs.signals import StopRequest
 from vlmzoo.runs.telling import make_reports
 
 __all__ = ["TrainedRun", "train_run"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,59 @@ class TrainedRun:
 
 
 def train_run(config: RunConfig) -> TrainedRun:
-    """Train, save, evaluate and report what a configuration describes.
+    """Train, save, evaluate and report what a configuration describes; a run that was stopped goes on.
 
     Args:
         config: of the whole run.
 
+    Returns:
+        The folder and the figures; without figures if the run was asked to stop before its end.
+
     Raises:
-        ConfigError: if something in it cannot be built; before the first step.
+        ConfigError: if something in it cannot be built, or the folder holds another run; before the first step.
+        MemoryLimitError: if a step does not fit into memory.
         MissingExtraError: if deepspeed is not installed.
     """
     _check_names(config)
     join_processes()
     folder = RunFolder(config.output_dir).ensure()
+    beginning = begin(config, folder)
     device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         keep_freed_memory()
-    random.seed(config.seed)
-    torch.manual_seed(config.seed)
-    model, processor = model_of(config.model, device=device)
+    if beginning.state == "finished":
+        _tell(f"`{folder.root}` is finished; it is evaluated again.")
+        model, processor = load_model(folder.final, device=device, dtype=config.model.dtype)
+    else:
+        random.seed(config.seed)
+        torch.manual_seed(config.seed)
+        model, processor = model_of(config.model, device=device)
+        last_step, is_split = _train(config, folder, model, processor, device, beginning)
+        if last_step < config.num_steps:
+            _tell(f"Stopped after step {last_step}; the same command goes on from there.")
+            return TrainedRun(folder, {})
+        if is_split and is_main():  # one rank alone cannot run a model that is split over all
+            model, processor = load_model(folder.final, device=device, dtype=model.dtype)
+    train_seconds = sum(line["seconds"] for line in read_journal(folder.journal)) if is_main() else 0.0
+    summary = conclude(config, folder, model.eval(), processor, train_seconds)
+    if config.hub is not None and is_main():
+        push_model(folder.root, config.hub.repo_id, private=config.hub.private)
+    return TrainedRun(folder, summary)  # the other ranks are gone: nobody waits for a long evaluation
+
+
+def _train(
+    config: RunConfig, folder: RunFolder, model: Any, processor: Any, device: str, beginning: Beginning
+) -> tuple[int, bool]:
+    """Take the steps that are left and write ``final/`` after the last.
+
+    Returns:
+        The number of the last step taken, and whether ZeRO-3 left this rank without whole weights.
+    """
+    if config.experience.get("packing"):
+        enable_packing(model)
+    checkpoint_activations(model, config.activation_checkpointing)
+    if config.compile:
+        compile_model(model)
     engine = _engine_of(config, model, device, folder)
     experience = EXPERIENCES.build(
         config.experience,
@@ -82,21 +118,41 @@ def train_run(config: RunConfig) -> TrainedRun:
         seed=config.seed,
     )
     objective = _objective_of(config, model)
-
-    started = time.perf_counter()
+    random.seed(config.seed + rank())
+    torch.manual_seed(config.seed + rank())  # the same weights everywhere, other dropout on every rank
+    steps_taken = 0
+    if beginning.checkpoint is not None:
+        steps_taken = restore_training(beginning.checkpoint, engine=engine, experience=experience)
+        _tell(f"Going on after step {steps_taken} of {config.num_steps}.")
+    checkpointer = Checkpointer(config, folder, engine, experience, model, processor)
     model.train()
-    with make_reports(config, folder, model, processor) as reports:
-        train(engine, experience, objective, num_steps=config.num_steps, reports=reports)
-    train_seconds = time.perf_counter() - started
+    with StopRequest() as request, make_reports(config, folder, model, processor, steps_taken) as reports:
+        try:
+            last_step = train(
+                engine,
+                experience,
+                objective,
+                num_steps=config.num_steps,
+                reports=[*reports, checkpointer],
+                first_step=steps_taken + 1,
+                is_over=lambda report: checkpointer.is_last(report, is_asked=request.is_asked()),
+            )
+        except MemoryLimitError as error:
+            dtype = str(model.dtype).removeprefix("torch.")
+            raise MemoryLimitError(
+                f"{error}{forecast_sentence(config, error, dtype=dtype, zero_stage=engine.stage)}"
+            ) from error
+    if last_step == config.num_steps:
+        state = engine.gathered_state_dict()
+        save = save_model if is_main() else _skip
+        save(model, processor, folder.final, state_dict=state)
+    barrier()
+    return last_step, engine.stage == 3
 
-    save = save_model if is_main() else _skip
-    save(model, processor, folder.final, state_dict=engine.gathered_state_dict())
-    barrier()
-    summary = _conclude(config, folder, model.eval(), processor, train_seconds)
-    if config.hub is not None and is_main():
-        push_model(folder.root, config.hub.repo_id, private=config.hub.private)
-    barrier()
-    return TrainedRun(folder, summary)
+
+def _tell(sentence: str) -> None:
+    if is_main():
+        Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _skip(*args: Any, **kwargs: Any) -> None:
@@ -136,73 +192,3 @@ def _engine_of(config: RunConfig, model: Any, device: str, folder: RunFolder) ->
         dump_resolved(config, folder.root, deepspeed=spec)
     groups = parameter_groups(model, config.optim)
     return make_engine(model, groups, spec, make_schedule(config.optim.schedule, config.num_steps))
-
-
-def _conclude(config: RunConfig, folder: RunFolder, model: Any, processor: Any, train_seconds: float) -> dict[str, Any]:
-    """Evaluate and reload on rank 0, and write the report."""
-    peaks = sum_over_ranks({"peak_rss_mb": peak_rss_mb()})
-    if not is_main():
-        return {}
-    started = time.perf_counter()
-    results = _evaluate(config, folder, model, processor)
-    summary: dict[str, Any] = {f"{label}_{_short(result)}": _main_mean(result) for label, result in results.items()}
-    summary |= {
-        "train_seconds": round(train_seconds, 1),
-        "evaluation_seconds": round(time.perf_counter() - started, 1),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "seed": config.seed,
-    }
-    if config.evaluation:
-        first = BENCHMARKS.build(next(iter(config.evaluation.values())))
-        summary["reload_identical"] = reload_is_identical(model, processor, folder.final, first)
-    summary["peak_rss_mb"] = round(max(peaks["peak_rss_mb"], peak_rss_mb()), 1)
-    write_report(
-        folder,
-        title=config.title or folder.root.name,
-        summary=summary,
-        notes=config.notes,
-        results={label: result.to_dict() for label, result in results.items()},
-        gallery=gallery_of(config.evaluation, results, num=3),
-    )
-    _show(results, summary, folder)
-    return summary
-
-
-def _evaluate(config: RunConfig, folder: RunFolder, model: Any, processor: Any) -> dict[str, BenchmarkResult]:
-    if not config.evaluation:
-        return {}
-    total = len(config.evaluation)
-    with RunProgress("evaluation", total * 100) as progress:
-        labels = list(config.evaluation)
-
-        def report(label: str, done: int, of: int) -> None:
-            progress.update(labels.index(label) * 100 + round(100 * done / of))
-
-        return evaluate_model(
-            model,
-            processor,
-            config.evaluation,
-            out_dir=folder.evaluation,
-            batch_size=config.eval_batch_size,
-            seed=config.seed,
-            overwrite=True,
-            report=report,
-        )
-
-
-def _short(result: BenchmarkResult) -> str:
-    return "exact" if "exact" in result.main_score else result.main_score
-
-
-def _main_mean(result: BenchmarkResult) -> float:
-    return result.scores[result.main_score].mean
-
-
-def _show(results: dict[str, BenchmarkResult], summary: dict[str, Any], folder: RunFolder) -> None:
-    console = Console()
-    if results:
-        console.print(scores_table(results))
-    names = ("train_seconds", "evaluation_seconds", "peak_rss_mb", "parameters", "reload_identical")
-    shown = [f"{name}: {summary[name]}" for name in names if name in summary]
-    console.print("  ".join(shown), highlight=False, soft_wrap=True)
-    console.print(f"report: {folder.report}", highlight=False, soft_wrap=True)

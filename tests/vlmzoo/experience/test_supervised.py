@@ -109,7 +109,7 @@ def test_conversations_that_are_too_long_are_counted_or_refused(processor):
     assert skipping.state_dict()["num_skipped"] > 0
     with pytest.raises(DataError, match="but only 3 are allowed"):
         take(make(processor, max_tokens=3), 1)
-    with pytest.raises(DataError, match="in a row were longer"):
+    with pytest.raises(DataError, match="in a row were corrupt or longer"):
         take(make(processor, max_tokens=3, on_too_long="skip"), 1)
 
 
@@ -120,3 +120,81 @@ def test_misspelt_options_are_answered_before_anything_runs(processor):
         EXPERIENCES.check({"type": "supervised", "source": SYNTHETIC, "seed": 1}, runtime=("processor", "seed"))
     with pytest.raises(RegistryError, match="Did you mean `synthetic`"):
         make(processor, {"type": "synthetik"})
+
+
+def write_records(folder, *, num, broken=()):
+    """Conversations in LLaVA's JSON, some of whose pictures are missing."""
+    records = [
+        {
+            "id": f"row-{index}",
+            **({"image": "missing.png"} if index in broken else {}),
+            "conversations": [
+                {"from": "human", "value": "<image>?" if index in broken else "?"},
+                {"from": "gpt", "value": f"{index}"},
+            ],
+        }
+        for index in range(num)
+    ]
+    path = folder / "data.json"
+    path.write_text(json.dumps(records))
+    return {"type": "llava_json", "path": str(path)}
+
+
+def test_corrupt_rows_are_named_counted_and_passed_over(processor, tmp_path, caplog):
+    source = write_records(tmp_path, num=40, broken=(3,))
+    experience = make(processor, source, corrupt_limit=0.05)
+    steps = take(experience, 10)
+    assert sum(batch.inputs["input_ids"].shape[0] for step in steps for batch in step.micro_batches) == 40
+    assert steps[-1].notes["rows_corrupt"] >= 1.0
+    assert "is passed over" in caplog.text and "row-3" in caplog.text and "missing.png" in caplog.text
+
+
+def test_a_run_fails_when_too_many_rows_are_corrupt(processor, tmp_path):
+    source = write_records(tmp_path, num=40, broken=range(20))
+    with pytest.raises(DataError, match=r"2 of \d+ rows are corrupt, more than `corrupt_limit` \(1.0%\)"):
+        take(make(processor, source), 10)
+
+
+def test_counts_and_cursor_come_back_with_the_state(processor, tmp_path):
+    source = write_records(tmp_path, num=40, broken=(3, 11))
+    whole = take(make(processor, source, corrupt_limit=0.2), 12)
+    first = make(processor, source, corrupt_limit=0.2)
+    take(first, 7)
+    second = make(processor, source, corrupt_limit=0.2)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    rest = take(second, 5)
+    assert rows_of(rest) == rows_of(whole[7:])
+    assert rest[-1].notes == whole[-1].notes
+
+
+@pytest.mark.parametrize("num_taken", range(1, 6))
+def test_a_packed_window_goes_on_in_its_middle(processor, num_taken):
+    options = {"packing": True, "max_tokens": 300, "packing_window": 10}
+    whole = take(make(processor, **options), 8)
+    first = make(processor, **options)
+    take(first, num_taken)
+    second = make(processor, **options)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert rows_of(take(second, 8 - num_taken)) == rows_of(whole[num_taken:])
+
+
+def test_packing_loses_no_row_and_keeps_within_its_lines(processor):
+    options = {"packing": True, "max_tokens": 300, "packing_window": 12}
+    steps = take(make(processor, **options), 6)
+    widths = [batch.inputs["input_ids"].shape[1] for step in steps for batch in step.micro_batches]
+    assert max(widths) <= 2 * 300  # two lines, laid end to end
+    assert sum(step.denominators["sequences"] for step in steps) > 2 * len(widths)
+
+
+def test_packing_without_a_length_is_refused(processor):
+    with pytest.raises(ConfigError, match="`packing` needs `max_tokens`"):
+        make(processor, packing=True)
+
+
+@pytest.mark.slow
+def test_workers_prepare_the_same_rows_in_the_same_order(processor, tmp_path):
+    source = write_records(tmp_path, num=40, broken=(3,))
+    alone = take(make(processor, source, corrupt_limit=0.1), 6)
+    helped = take(make(processor, source, corrupt_limit=0.1, num_workers=2), 6)
+    assert rows_of(helped) == rows_of(alone)
+    assert helped[-1].notes == alone[-1].notes

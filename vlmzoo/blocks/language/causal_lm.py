@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from vlmzoo.blocks.language import LANGUAGE_MODELS
+from vlmzoo.distributed import max_over_ranks
 from vlmzoo.errors import ConfigError
 from vlmzoo.outputs import IGNORED_LABEL
 from vlmzoo.registry import nearest_hint
@@ -95,7 +96,10 @@ def target_logprobs(
     predictors = hidden[:, :-1][is_target]  # (M, D): the state that predicts a token stands one before it
     targets = labels[:, 1:][is_target]  # (M,)
     chunk_size = max(1, max_chunk_elements // language_model.config.get_text_config().vocab_size)
-    chunks = list(zip(predictors.split(chunk_size), targets.split(chunk_size), strict=True))
+    num_chunks = max(1, -(-len(targets) // chunk_size))
+    if torch.is_grad_enabled():
+        num_chunks = max_over_ranks(num_chunks)  # under ZeRO-3 all ranks must use the head equally often
+    chunks = list(zip(predictors.tensor_split(num_chunks), targets.tensor_split(num_chunks), strict=True))
     if len(chunks) == 1:
         logprobs = _chunk_logprobs(language_model, *chunks[0])
     else:

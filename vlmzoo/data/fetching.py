@@ -1,0 +1,129 @@
+"""Rows of a source, encoded in order, by this process or ahead of time by others.
+
+A row is a pure function of its position, so workers hold no random state and no cursor: what they have prepared and
+nobody has taken is simply prepared again after a restart.
+"""
+
+import random
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from vlmzoo.data.encoding import SampleEncoding
+from vlmzoo.data.sources import STRETCH, Source
+from vlmzoo.distributed import rank, world_size
+from vlmzoo.errors import DataError
+
+__all__ = ["Row", "RowFetcher"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a source, or why there is none.
+
+    Args:
+        name: the sample's id, or its position.
+        encoded: as the processor's ``encode`` gives it; None for a corrupt row.
+        fault: what is wrong with a corrupt row.
+    """
+
+    name: str
+    encoded: dict[str, Any] | None = None
+    fault: str | None = None
+
+
+class RowFetcher:
+    """Gives the rows of this rank from any cursor on: every ``world_size``-th of the shuffled source.
+
+    Args:
+        source: addressed by position.
+        processor: encodes.
+        seed: of the shuffling; every epoch has an order of its own.
+        num_workers: processes that encode ahead; 0 encodes in this one.
+        prefetch: rows that each of them keeps ready.
+    """
+
+    def __init__(
+        self, source: Source, processor: SampleEncoding, *, seed: int, num_workers: int = 0, prefetch: int = 16
+    ) -> None:
+        self.rows = _Rows(source, processor)
+        self.seed = seed
+        self.num_workers = num_workers
+        self.prefetch = prefetch
+
+    def rows_from(self, cursor: int) -> Iterator[Row]:
+        """Iterate without end over the rows of this rank, beginning with its ``cursor``-th."""
+        positions = _Positions(self.rows.source.size, self.seed, cursor)
+        ahead: dict[str, Any] = {}
+        if self.num_workers:
+            ahead = {
+                "prefetch_factor": self.prefetch,
+                "multiprocessing_context": "spawn",
+                "persistent_workers": True,
+                "worker_init_fn": _outlive_the_signal,
+            }
+        loader = DataLoader(
+            self.rows,
+            batch_size=None,
+            sampler=positions,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),  # one of its own: the run's random state is left alone
+            **ahead,
+        )
+        return iter(loader)
+
+
+def _outlive_the_signal(worker: int) -> None:
+    """Leave it to the main process to end: it may still want rows after a cluster has told everybody to stop."""
+    for name in ("SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+class _Rows(Dataset[Row]):
+    """A source as torch's loaders want it; faults of a row are values, so that a worker outlives them."""
+
+    def __init__(self, source: Source, processor: SampleEncoding) -> None:
+        self.source = source
+        self.processor = processor
+
+    def __getitem__(self, position: int) -> Row:
+        name = str(position)
+        try:
+            sample = self.source.sample(position)
+            name = sample.id or name
+            return Row(name=name, encoded=self.processor.encode(sample))
+        except DataError as error:
+            return Row(name=name, fault=str(error))
+
+
+class _Positions(Sampler[int]):
+    """Positions in the source, in the order in which this rank takes them."""
+
+    def __init__(self, size: int | None, seed: int, cursor: int) -> None:
+        self.size = size
+        self.seed = seed
+        self.cursor = cursor
+
+    def __iter__(self) -> Iterator[int]:
+        place = rank() + self.cursor * world_size()
+        while True:
+            yield self._position(place)
+            place += world_size()
+
+    def _position(self, place: int) -> int:
+        if self.size is None:  # in random order by itself; each seed has a stretch of its own
+            return self.seed * STRETCH + place
+        return _permutation(self.seed, place // self.size, self.size)[place % self.size]
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, size: int) -> Sequence[int]:
+    order = list(range(size))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return order
