@@ -12,6 +12,7 @@ BIN       := $(VENV)/bin
 STAMP     := $(VENV)/.installed
 PIP_FLAGS ?=
 ARGS      ?=
+TEST_JOBS ?= 2
 SEED      ?= 0
 NAME      ?=
 
@@ -43,7 +44,7 @@ quickstart: install ## train, evaluate, save and reload a tiny model, and print 
 	$(BIN)/deepspeed --num_gpus 1 training/train.py configs/tiny/quickstart.yaml $(ARGS)
 
 test: install ## run the tests that need no accelerator, no network and little time
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network" $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_JOBS) -m "not slow and not gpu and not network" $(ARGS)
 
 # Packages that are tested beside ours and must not decide our versions: TRL and what it brings.
 INTEROP := .venv-interop
@@ -67,8 +68,9 @@ format: install ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## measure the renderer, one JSON line
-	OMP_NUM_THREADS=1 $(BIN)/vlmzoo data s2h --task consecutive_table_readout --level hard -n 500 --bench
+bench: install ## measure the renderers, one JSON line each
+	for task in consecutive_table_readout table_readout grid_navigation visual_analogy; do \
+	  OMP_NUM_THREADS=1 $(BIN)/vlmzoo data s2h --task $$task --level hard -n 200 --bench; done
 
 reproduce: install ## check a claim at small scale: make reproduce NAME=... [SEED=0]
 	@if [[ -z "$(NAME)" || ! -f "configs/reproduce/$(NAME).yaml" ]]; then \

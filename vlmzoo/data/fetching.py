@@ -59,21 +59,18 @@ class RowFetcher:
     def rows_from(self, cursor: int) -> Iterator[Row]:
         """Iterate without end over the rows of this rank, beginning with its ``cursor``-th."""
         positions = _Positions(self.rows.source.size, self.seed, cursor)
-        ahead: dict[str, Any] = {}
-        if self.num_workers:
-            ahead = {
-                "prefetch_factor": self.prefetch,
-                "multiprocessing_context": "spawn",
-                "persistent_workers": True,
-                "worker_init_fn": _outlive_the_signal,
-            }
+        if not self.num_workers:
+            return (self.rows[position] for position in positions)
         loader = DataLoader(
             self.rows,
             batch_size=None,
             sampler=positions,
             num_workers=self.num_workers,
             generator=torch.Generator(),  # one of its own: the run's random state is left alone
-            **ahead,
+            prefetch_factor=self.prefetch,
+            multiprocessing_context="spawn",
+            persistent_workers=True,
+            worker_init_fn=_outlive_the_signal,
         )
         return iter(loader)
 

@@ -217,6 +217,9 @@ class DeepSpeedEngine:
         self.stage: int = engine.zero_optimization_stage()
         if self.stage == 3 and hasattr(engine.module, "always_look"):
             engine.module.always_look = True
+        self._clips_itself = self.stage == 0 and not hasattr(engine.optimizer, "overflow")
+        if self._clips_itself:  # the norm is wanted, and looked at, before anything is clipped: take it once
+            engine.clip_fp32_gradients = lambda: None
         if hasattr(engine.optimizer, "check_grad_overflow"):
             engine.optimizer.check_grad_overflow = True  # DeepSpeed looks in 16 bits only
 
@@ -250,7 +253,7 @@ class DeepSpeedEngine:
             self.engine.step()
             return None
         rates = self.engine.get_lr()
-        own_norm = self._norm_without_zero()
+        own_norm = self._clipped_norm() if self._clips_itself else None
         skipped_before = self.engine.skipped_steps
         with self._optimiser_held(own_norm is not None and not math.isfinite(own_norm)):
             self.engine.step()
@@ -274,12 +277,13 @@ class DeepSpeedEngine:
         finally:
             self.engine.optimizer.step = step
 
-    def _norm_without_zero(self) -> float | None:
-        """Return the norm of the gradient where DeepSpeed does not take it: without ZeRO, in float32."""
-        if self.stage > 0 or hasattr(self.engine.optimizer, "overflow"):
+    def _clipped_norm(self) -> float | None:
+        """Clip the gradient without ZeRO, in float32, and return the norm that it had."""
+        learned = [p for p in self.engine.module.parameters() if p.grad is not None]
+        if not learned:
             return None
-        gradients = [p.grad for p in self.engine.module.parameters() if p.grad is not None]
-        return float(torch.nn.utils.get_total_norm(gradients)) if gradients else None
+        limit = self.engine.gradient_clipping() or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(learned, limit))
 
     def gathered_state_dict(self) -> dict[str, Tensor] | None:
         """Return the whole weights if ZeRO-3 has split them (rank 0 only; all ranks must call), else None."""

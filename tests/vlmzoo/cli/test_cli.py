@@ -145,6 +145,21 @@ def test_a_missing_model_is_named():
     assert "`./nowhere` is no folder" in run("generate", "./nowhere", "-p", "What?", code=2).stderr
 
 
+def test_verify_compares_names_and_shapes(tmp_path):
+    from vlmzoo import build_model
+    from vlmzoo.models.llava.keys import TABLES
+    from vlmzoo.models.weights import shapes_of
+
+    shapes = TABLES["llava"].dict_to_theirs(shapes_of(build_model("llava-1.5-7b", device="meta")))
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"shapes": {key: list(shape) for key, shape in shapes.items()}}))
+    assert "0 missing" in run("verify", "llava-1.5-7b", "--keys", "--against", manifest).stdout
+    shapes.pop("lm_head.weight")
+    manifest.write_text(json.dumps({"shapes": {key: list(shape) for key, shape in shapes.items()}}))
+    assert "lm_head.weight" in run("verify", "llava-1.5-7b", "--keys", "--against", manifest, code=1).stdout
+    assert "`--against` must name a manifest" in run("verify", "llava-1.5-7b", "--keys", code=2).stderr
+
+
 def test_data_are_written_as_files(tmp_path):
     words = ("data", "s2h", "--task", "consecutive_table_readout", "-n", 2, "--kinds", "text, image", "--out", tmp_path)
     written = run(*words).stdout.split()
