@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from beside_trl_settings import CAPACITY, LEARNING_RATE, ROWS_PER_STEP, WINDOW
+from beside_trl_settings import CAPACITY, LEARNING_RATE, LINES_PER_STEP, ROWS_PER_STEP, WINDOW
 from measuring import Turns
 
 from vlmzoo import load_model
@@ -33,7 +33,7 @@ def make_run(folder: Path, *, is_packed: bool) -> RunConfig:
             },
             "optim": {"learning_rate": LEARNING_RATE, "schedule": {"type": "constant", "warmup": 0.0}},
             "num_steps": 10**6,
-            "micro_batch_size": 1 if is_packed else ROWS_PER_STEP,
+            "micro_batch_size": LINES_PER_STEP if is_packed else ROWS_PER_STEP,
             "output_dir": str(folder / "run"),
         }
     )
