@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
 from vlmzoo.adapters import ADAPTERS
@@ -93,6 +92,8 @@ class LoraAdapter(Adapter):
                 "A model holds one `lora`, and this one has it; give that one more `targets`, or merge it first with "
                 "`vlmzoo export --merge`."
             )
+        from peft import LoraConfig, inject_adapter_in_model  # takes a while to import
+
         pattern = self._pattern(model)
         config = LoraConfig(target_modules=pattern, bias="none", **self.options)
         inject_adapter_in_model(config, model, adapter_name=LORA_NAME)

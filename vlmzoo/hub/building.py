@@ -7,8 +7,6 @@ import torch
 
 from vlmzoo.config.schema import ModelConfig
 from vlmzoo.errors import ConfigError
-from vlmzoo.hub.download import fetch_model
-from vlmzoo.hub.load import load_model
 from vlmzoo.models.adapting import check_adapters
 from vlmzoo.models.assembler import assemble_model, choose_dtype
 from vlmzoo.models.keys import key_table
@@ -52,6 +50,9 @@ def build_model(
         if quantization is not None:
             raise ConfigError("`quantization` needs weights that exist: use `pretrained`, or `load_model` of a folder.")
         return assemble_model(model, adapters=adapters, **options)
+    from vlmzoo.hub.download import fetch_model  # what only loading needs, and takes a second to import
+    from vlmzoo.hub.load import load_model
+
     name = model if isinstance(model, str) else _card_name(model)
     weights = load_card(name).weights
     wanted = [*(model.adapters if isinstance(model, ModelConfig) else ()), *adapters]

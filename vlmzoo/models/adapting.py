@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils.hub import cached_file
@@ -302,7 +301,7 @@ class AdapterMixin(_Model):
         names += [label for label, adapter in self.attached.items() if next(adapter.parameters(), None) is not None]
         if self.token_rows is not None:
             names.append("token_rows")
-        if any(isinstance(module, BaseTunerLayer) for module in self.modules()):
+        if any(".lora_" in name for name, _ in self.named_parameters()):
             names.append("lora")
         return names
 
@@ -337,6 +336,8 @@ class AdapterMixin(_Model):
     @contextmanager
     def without_lora(self) -> Iterator[None]:
         """Switch LoRA off for a while: the model is its own reference."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
         layers = [m for m in self.modules() if isinstance(m, BaseTunerLayer)]
         for layer in layers:
             layer.enable_adapters(enabled=False)

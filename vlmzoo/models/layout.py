@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -88,6 +87,8 @@ def split_state(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[dict[str
             base[name.replace(".base_layer.", ".")] = tensor
     lora: dict[str, Tensor] = {}
     if has_lora:
+        from peft import get_peft_model_state_dict
+
         found = get_peft_model_state_dict(
             model, state_dict=dict(state), adapter_name=LORA_NAME, save_embedding_layers=False
         )
@@ -104,7 +105,7 @@ def write_adapters(model: Any, folder: Path, *, parts: Mapping[str, Tensor], lor
     if lora:
         (folder / LORA).mkdir()
         save_file(_storable(lora), folder / LORA / "adapter_model.safetensors", metadata={"format": "pt"})
-        config: LoraConfig = model.peft_config[LORA_NAME]
+        config: Any = model.peft_config[LORA_NAME]
         base_name = config.base_model_name_or_path
         config.base_model_name_or_path = base_name or getattr(model.config, "_name_or_path", None)
         config.inference_mode = True
@@ -141,6 +142,8 @@ def restore_adapters(model: Any, manifest: Manifest, *, parts: Path | None, lora
 
 
 def _restore_lora(model: Any, found: Mapping[str, Tensor]) -> None:
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
     own = {name.removeprefix(_LORA_PREFIX): tensor for name, tensor in found.items()}
     current = get_peft_model_state_dict(model, adapter_name=LORA_NAME, save_embedding_layers=False)
     _compare({name: tensor for name, tensor in current.items() if ".lora_" in name}, own, LORA)
