@@ -6,7 +6,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 from transformers.convert_slow_tokenizer import TikTokenConverter
@@ -166,9 +166,12 @@ def test_digits_stand_alone_or_in_threes():
 
 
 @settings(max_examples=50)
+@example(" ")
+@example("  a")
 @given(st.text(max_size=40))
 def test_every_text_can_be_encoded_and_comes_back(text):
-    expected = {"llama": text, "qwen2": unicodedata.normalize("NFC", text), "llama3": text}
+    # Llama puts a space before a text unless one is there, and takes one away again when it decodes
+    expected = {"llama": text.removeprefix(" "), "qwen2": unicodedata.normalize("NFC", text), "llama3": text}
     for kind, whole in expected.items():
         tokenizer = BUILT[kind]
         if any(token in text for token in tokenizer.all_special_tokens):
