@@ -120,6 +120,7 @@ def compare(arms: Sequence[Arm]) -> dict[str, Any]:
     rates = {arm.name: [told[arm.name]["tokens"] / told[arm.name]["seconds"] for told in rounds] for arm in arms}
     pairs = {name: [a / b for a, b in zip(rates[name], rates["trl"], strict=True)] for name in ("packed", "padded")}
     return {
+        "trl": last["trl"]["version"],
         "tokens_per_s": {name: round(statistics.median(values), 1) for name, values in rates.items()},
         "step_seconds": {
             arm.name: round(statistics.median(told[arm.name]["seconds"] for told in rounds), 3) for arm in arms

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def main(folder: Path) -> None:
     )
     before = rss_mb()
     callback.trainer.train()
-    turns.tell(peak_rss_mb=peak_rss_mb(), before_mb=before)
+    turns.tell(peak_rss_mb=peak_rss_mb(), before_mb=before, version=version("trl"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What a benchmark leaves behind: one JSON line on the screen, and one entry in ``results.json``."""
 
 import datetime
-import importlib.metadata
 import json
 import platform
 import sys
@@ -32,7 +31,7 @@ def record(benchmark: str, **measured: Any) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "cpu": _processor(),
         "commit": find_commit(),
-        "versions": {**installed_versions(), **_version_of("trl")},
+        "versions": installed_versions(),
     }
     write_whole(RESULTS, json.dumps([*_entries(), entry], indent=1) + "\n")
     sys.stdout.write(json.dumps(entry) + "\n")
@@ -54,10 +53,3 @@ def _processor() -> str:
     lines = facts.read_text(encoding="utf-8", errors="replace").splitlines() if facts.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version_of(package: str) -> dict[str, str]:
-    try:
-        return {package: importlib.metadata.version(package)}
-    except importlib.metadata.PackageNotFoundError:
-        return {}
