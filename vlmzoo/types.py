@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from vlmzoo.geometry import Mask
+
 __all__ = ["Content", "ImageLike", "Message", "Role", "Sample", "assistant", "user"]
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
@@ -28,6 +30,10 @@ class Sample:
         images: one for each image block, in the order of the blocks.
         id: unique within its source.
         reference: what a score compares a completion with; None where nothing is scored.
+        masks: one for each ``[SEG]`` that the assistant says, in their order; each stands in the original frame of its
+            image, the image that comes last before the token. An empty mask is one that nothing belongs to.
+        ignored_masks: pixels that nobody judged (label 255 of data sets), one mask or None for each of ``masks``; empty
+            where all are judged.
         meta: anything else a report or a score wants to know, JSON-serialisable.
     """
 
@@ -35,6 +41,8 @@ class Sample:
     images: Sequence[ImageLike] = ()
     id: str = ""
     reference: Any = None
+    masks: Sequence["Mask"] = ()
+    ignored_masks: Sequence["Mask | None"] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
