@@ -7,7 +7,7 @@ import torch
 
 from vlmzoo.config.schema import ModelConfig
 from vlmzoo.errors import ConfigError
-from vlmzoo.models.adapting import check_adapters
+from vlmzoo.models.adapter_specs import check_adapters
 from vlmzoo.models.assembler import assemble_model, choose_dtype
 from vlmzoo.models.keys import key_table
 from vlmzoo.models.weights import load_into

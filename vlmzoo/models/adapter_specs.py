@@ -1,0 +1,41 @@
+"""Specs of adapters: their labels, and whether a base can hold them."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlmzoo.adapters import ADAPTERS, Adapter, Host
+from vlmzoo.errors import ConfigError
+
+__all__ = ["Spec", "adapter_specs", "check_adapters"]
+
+Spec = Mapping[str, Any]
+
+
+def adapter_specs(adapters: Sequence[str | Spec]) -> dict[str, dict[str, Any]]:
+    """Return the specs of adapters by label: their ``name``, or their ``type`` if they give none.
+
+    Raises:
+        ConfigError: if two have the same label.
+    """
+    specs: dict[str, dict[str, Any]] = {}
+    for adapter in adapters:
+        spec = {"type": adapter} if isinstance(adapter, str) else dict(adapter)
+        label = str(spec.pop("name", spec.get("type")))
+        if label in specs:
+            raise ConfigError(f"Two adapters are called `{label}`; give one of them a `name` of its own.")
+        specs[label] = spec
+    return specs
+
+
+def check_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
+    """Check adapters against a base, before any weight is read.
+
+    Raises:
+        ConfigError: if a spec is faulty, or the base cannot hold an adapter.
+        RegistryError: if a name is unknown.
+    """
+    for spec in adapter_specs(adapters).values():
+        build: Any = ADAPTERS.check(spec, runtime=("host",)).build
+        if inspect.isclass(build) and issubclass(build, Adapter):
+            build.check_host(host, **{name: value for name, value in spec.items() if name != "type"})

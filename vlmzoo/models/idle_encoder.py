@@ -1,0 +1,43 @@
+"""An encoder without a picture to look at, whose work the other ranks wait for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlmzoo.distributed import world_size
+from vlmzoo.models.adapted import Adapted
+
+__all__ = ["IdleEncoderMixin"]
+
+
+class IdleEncoderMixin(Adapted):
+    """Lets the encoder look at a blank picture in training, where a batch has none."""
+
+    always_look: bool = False
+    """Whether the encoder runs in every micro-batch of training; ZeRO-3 sets it, which keeps the gradient of the step
+    before where the first micro-batch of a step gives none."""
+    _blank: Mapping[str, Tensor] | None = None
+
+    @property
+    def _must_look(self) -> bool:
+        """Whether the encoder must run even without an image: in training, beside other ranks or under ZeRO-3."""
+        return self.training and (self.always_look or world_size() > 1)
+
+    def _look_at_nothing(self) -> Tensor:
+        """Run the encoder on a blank picture and return zero, as a number that its parameters have a part in.
+
+        Ranks exchange gradients, and under ZeRO-3 weights, part by part and in one order; one that has no image in its
+        batch must use the encoder all the same, in its place before the decoder, or the others wait for ever.
+        """
+        pictures = self.processor.blank_picture() if self._blank is None else self._blank
+        self._blank = pictures
+        blank = {name: value.to(self.device) for name, value in pictures.items()}
+        blank["pixel_values"] = blank["pixel_values"].to(self.dtype)
+        return 0.0 * torch.stack([features.sum() for features in self._features_of(blank)]).sum()
+
+    def _features_of(self, pictures: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        """Return the features of pictures as the processor prepares them, one tensor for each."""
+        inner: Any = self.model
+        return list(inner.get_image_features(**pictures, return_dict=True).pooler_output)
