@@ -1,7 +1,8 @@
 """Where the authors' numbers lie, and what happens where they do not.
 
 A module of golden tests names a folder and a pattern, ``GOLDEN = ("s2h", "table_readout_*.json")``; each test that
-takes the argument ``golden`` then runs once for every entry of the matching files, which are lists of cases.
+takes the argument ``golden`` then runs once for every entry of the matching files, which are lists of cases, or hold
+one under ``cases``.
 """
 
 import json
@@ -63,10 +64,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     cases = [
         pytest.param(GoldenCase(path, content), id=f"{name}-{path.stem}-{content.get('uid', number)}")
         for path in paths
-        for number, content in enumerate(json.loads(path.read_text(encoding="utf-8")))
+        for number, content in enumerate(_cases(json.loads(path.read_text(encoding="utf-8"))))
     ]
     missing = pytest.param(f"{_root() / name} has no {pattern}", id=f"{name}-{Path(pattern).stem}-missing")
     metafunc.parametrize("golden", cases or [missing], indirect=True)
+
+
+def _cases(content: Any) -> list[Any]:
+    return content["cases"] if isinstance(content, dict) else content
 
 
 def _root() -> Path:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jinja2 import TemplateError
 from PIL import Image
 from torch import Tensor
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -97,7 +98,7 @@ class SampleEncoding(_Processor):
         self._check_images(sample)
         pictures = self.encode_images(sample.images)
         ids, is_target = self._tokenise(sample)
-        if not is_target.any():
+        if not is_target[1:].any():  # the first position has nothing before it
             raise DataError(
                 f"Sample `{sample.id}` holds nothing that the assistant says; end it with an assistant turn, and mark "
                 "it with {% generation %} in the chat template."
@@ -129,12 +130,15 @@ class SampleEncoding(_Processor):
         """Return ids with one placeholder per image, and what is to be learned of them."""
         messages = self._escape_messages(sample.messages)
         render: Any = render_jinja_template  # annotated for its documented arguments alone
-        texts, spans = render(
-            conversations=[messages],
-            chat_template=self.get_template(),
-            return_assistant_tokens_mask=True,
-            **self.tokenizer.special_tokens_map,
-        )
+        try:
+            texts, spans = render(
+                conversations=[messages],
+                chat_template=self.get_template(),
+                return_assistant_tokens_mask=True,
+                **self.tokenizer.special_tokens_map,
+            )
+        except TemplateError as error:
+            raise DataError(f"The chat template refuses sample `{sample.id}`: {error}") from error
         bos = self.tokenizer.bos_token
         encoded = self.tokenizer(
             texts[0],
