@@ -8,7 +8,8 @@ from vlmzoo.data.synthetic._grid import GridInstance
 from vlmzoo.scoring import SCORES
 
 GOLDEN = ("s2h", "grid_navigation_*.json")
-TASK = TASKS.build({"type": "grid_navigation"})
+TASK = TASKS.build({"type": "grid_navigation", "compat": "s2h"})  # the released chains name the wrong object
+OURS = TASKS.build({"type": "grid_navigation"})
 FILLS = np.array([ImageColor.getrgb(color) for color in ("white", "skyblue", "darkgreen")])
 TOLERANCE = 2  # per channel
 RESULTS = {"outside": "invalid", "destination": "future-objects-destination"}  # the authors' names, where they differ
@@ -70,6 +71,17 @@ def test_responses_are_the_authors(golden):
         for key in content["responses"]
     }
     assert found == content["responses"]
+
+
+def test_our_chains_name_the_object_that_is_met(golden):
+    """The released chains name the object that the search is heading for; nothing else differs."""
+    content, instance = golden.content, make_instance(golden.content)
+    ours, theirs = OURS.response(instance, "text").splitlines(), content["responses"]["text"].splitlines()
+    differing = [pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1]]
+    assert all(line.rpartition(" (")[0] == other.rpartition(" (")[0] for line, other in differing)
+    assert all(line.rpartition(" future-collect")[1] for line, _ in differing)
+    wrong = [state for state in instance.trace for met in state.considered if met.verdict == "later_object"]
+    assert bool(differing) == bool(wrong)
 
 
 def test_the_authors_responses_score_one(golden):

@@ -12,7 +12,7 @@ from vlmzoo.data.synthetic._analogy_relations import labels_met
 from vlmzoo.scoring import SCORES
 
 GOLDEN = ("s2h", "visual_analogy_*.json")
-TASK = TASKS.build({"type": "visual_analogy"})
+TASK = TASKS.build({"type": "visual_analogy", "compat": "s2h"})
 TOLERANCE = 2  # per channel
 MARK = (slice(460, 522), slice(575, 622))  # rows and columns of the question mark, which another rasteriser drew
 
@@ -81,6 +81,13 @@ def test_chains_of_thought_are_the_authors(golden):
     for style, key in (("standard", "cot"), ("template", "cot_alt_template")):
         response = TASK.response(instance, "text", cot_style=style)
         assert response == f"{content[key]}\n\n{content['answer']}"
+
+
+def test_our_other_chain_has_the_space_that_the_authors_lacks(golden):
+    content, instance = golden.content, make_instance(golden.content)
+    ours = TASKS.build({"type": "visual_analogy"}).response(instance, "text", cot_style="template")
+    assert content["cot_alt_template"].count("panelsand") == 1
+    assert ours == f"{content['cot_alt_template'].replace('panelsand', 'panels and')}\n\n{content['answer']}"
 
 
 def test_answers_are_the_authors(golden):

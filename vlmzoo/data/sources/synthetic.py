@@ -6,6 +6,7 @@ from typing import Any
 
 from vlmzoo.data.sources import SOURCES, STRETCH
 from vlmzoo.data.synthetic import KINDS, TASKS, Kind
+from vlmzoo.data.synthetic._checks import check_chain
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.types import Sample
@@ -34,10 +35,14 @@ class SyntheticSource:
         task: ``{type: name, …}`` for the task registry.
         kinds: weight of each kind of example; a position's kind is drawn by them.
         later: ``{from: position, kinds: …}`` for each later phase of a run, in order; its weights hold from there on.
+        cot: whether targets have a chain of thought.
+        keep: share of it that is left, from its beginning.
+        cot_style: how it is written; the task's ``cot_styles`` says what there is.
         seed: of instances and kinds; another seed gives other instances.
 
     Raises:
-        ConfigError: if a kind is unknown, no weight is positive, or the phases are out of order.
+        ConfigError: if a kind is unknown, no weight is positive, the phases are out of order, or the task has no such
+            chain of thought.
     """
 
     def __init__(
@@ -46,6 +51,9 @@ class SyntheticSource:
         task: Mapping[str, Any],
         kinds: Mapping[str, float],
         later: Sequence[Mapping[str, Any]] = (),
+        cot: bool = True,
+        keep: float = 1.0,
+        cot_style: str = "standard",
         seed: int = 0,
     ) -> None:
         self.task = TASKS.build(task)
@@ -54,6 +62,8 @@ class SyntheticSource:
         if starts != sorted(set(starts)):
             raise ConfigError(f"`later` must begin at growing positions above 0, but begins at {starts[1:]} instead.")
         self.seed = seed
+        check_chain(cot=cot, keep=keep, cot_style=cot_style, cot_styles=self.task.cot_styles)
+        self.chain: dict[str, Any] = {"cot": cot, "keep": keep, "cot_style": cot_style}
 
     @property
     def size(self) -> int | None:
@@ -66,7 +76,7 @@ class SyntheticSource:
         kinds = next(kinds for start, kinds in reversed(self.phases) if place >= start)
         draw = random.Random(f"{self.seed}/{position}")
         (kind,) = draw.choices(list(kinds), weights=list(kinds.values()))
-        return self.task.sample(kind, self.seed, position)
+        return self.task.sample(kind, self.seed, position, **self.chain)
 
 
 def _checked_phase(phase: Mapping[str, Any]) -> tuple[int, dict[Kind, float]]:

@@ -6,37 +6,43 @@ list a set of values, theirs stand in an order that changes from run to run, our
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.synthetic import Kind
 from vlmzoo.data.synthetic._analogy import AnalogyInstance, Label, Panel, domains_of
+from vlmzoo.data.synthetic._wording import IMAGE_PREFIX, CotStyle, kept_part
 
-__all__ = ["IMAGE_PREFIX", "AnalogyWording", "CotStyle"]
+__all__ = ["COT_STYLES", "AnalogyWording"]
 
-CotStyle: TypeAlias = Literal["standard", "template", "order", "value"]
-"""The chain of thought: the authors' own, or one of their ablations. ``template`` looks at the attribute that matters
-only, ``order`` goes through the attributes of the examples in another order, ``value`` lists their values in another
-order."""
-IMAGE_PREFIX = "<image>\n\n"
+COT_STYLES: tuple[CotStyle, ...] = ("standard", "template", "order", "value")
+"""``template`` looks at the attribute that matters only, ``order`` goes through the attributes of the examples in
+another order, ``value`` lists their values in another order."""
 
 _GAP = "\n\n\n"  # between the chain, without its last newline, and the answer
 _PERMUTATION_SEED = 42  # of the authors' ablations
 
 
 class AnalogyWording:
-    """The words of visual analogies."""
+    """The words of visual analogies.
 
-    def __init__(self) -> None:
+    Args:
+        lacks_space: whether the right option's sentence of style ``template`` lacks a space, as the authors' does.
+    """
+
+    def __init__(self, *, lacks_space: bool = False) -> None:
         words = load_prompts("s2h")["visual_analogy"]
         self.prompts: Mapping[str, str] = words
         self.form: Mapping[str, str] = words["text_form"]
         self.final: Mapping[str, str] = words["answer"]
         chains = words["reasoning"]
         self.standard: Mapping[str, str] = chains["shared"] | chains["standard"]
-        self.template: Mapping[str, str] = chains["shared"] | chains["template"]
+        template = chains["shared"] | chains["template"]
+        if not lacks_space:
+            template["right_option"] = template["right_option"].replace("panelsand", "panels and")
+        self.template: Mapping[str, str] = template
 
     def prompt(self, puzzle: AnalogyInstance, kind: Kind, *, distinct: bool = False) -> str:
         """Return the question about ``puzzle``.
@@ -69,8 +75,7 @@ class AnalogyWording:
         conversion = f"{self.prompts['conversion']}{self.text_form(puzzle)}"
         if kind == "conversion":
             return conversion.removesuffix("\n")
-        chain = self.chain(puzzle, style).removesuffix("\n") if cot else ""
-        kept = chain[: int(len(chain) * keep)]
+        kept = kept_part(self.chain(puzzle, style).removesuffix("\n"), keep) if cot else ""
         solution = f"{kept}{_GAP}{self.answer(puzzle)}" if kept else self.answer(puzzle)
         return f"{conversion}\n{solution}" if kind == "image_via_text" else solution
 

@@ -27,6 +27,7 @@ __all__ = [
     "explore",
     "has_path",
     "search",
+    "states_kept",
 ]
 
 Verdict: TypeAlias = Literal["outside", "visited", "blocked", "closed", "later_object", "destination"]
@@ -179,15 +180,20 @@ def has_path(trace: Sequence[Record]) -> bool:
     return trace[-1][1] != 0
 
 
-def actions_of(trace: Sequence[State]) -> tuple[str, ...]:
-    """Return the moves that were not taken back; none where there is no path."""
-    actions: list[str] = []
+def states_kept(trace: Sequence[State]) -> tuple[State, ...]:
+    """Return the states whose moves were not taken back, without what they considered; none where there is no path."""
+    kept: list[State] = []
     for state in trace:
         if state.action != RETRACE:
-            actions.append(state.action)
-        elif actions:
-            actions.pop()
-    return tuple(actions)
+            kept.append(state._replace(considered=()))
+        elif kept:
+            kept.pop()
+    return tuple(kept)
+
+
+def actions_of(trace: Sequence[State]) -> tuple[str, ...]:
+    """Return the moves that were not taken back; none where there is no path."""
+    return tuple([state.action for state in states_kept(trace)])
 
 
 @cache

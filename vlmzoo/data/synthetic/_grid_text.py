@@ -9,11 +9,13 @@ from functools import cache
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.synthetic import Kind
 from vlmzoo.data.synthetic._grid import GridInstance
-from vlmzoo.data.synthetic._grid_search import MOVES, RETRACE, Neighbour, State
+from vlmzoo.data.synthetic._grid_search import MOVES, RETRACE, Neighbour, State, states_kept
+from vlmzoo.data.synthetic._wording import IMAGE_PREFIX, CotStyle, kept_part
 
-__all__ = ["IMAGE_PREFIX", "GridWording"]
+__all__ = ["COT_STYLES", "GridWording"]
 
-IMAGE_PREFIX = "<image>\n\n"
+COT_STYLES: tuple[CotStyle, ...] = ("standard", "template")
+
 _MARKS = {0: "O", 1: "S", 2: "D"}
 
 
@@ -25,15 +27,15 @@ class GridWording:
         obstacles: likewise.
 
     Args:
-        fix_future_name: where the search meets an object whose turn has not come, name that object. The authors name
+        names_later_object: where the search meets an object whose turn has not come, name that object. The authors name
             the one that the search is heading for.
     """
 
-    def __init__(self, *, fix_future_name: bool = False) -> None:
+    def __init__(self, *, names_later_object: bool = True) -> None:
         self._words = load_prompts("s2h")["grid_navigation"]
         self.objects: Mapping[str, str] = self._words["objects"]
         self.obstacles: Mapping[str, str] = self._words["obstacles"]
-        self.fix_future_name = fix_future_name
+        self.names_later_object = names_later_object
 
     def prompt(self, grid: GridInstance, kind: Kind, *, distinct: bool = False) -> str:
         """Return the question about ``grid``.
@@ -52,7 +54,9 @@ class GridWording:
         is_distinct = distinct and kind == "image_via_text"
         return f"{request}\n{question.removeprefix(IMAGE_PREFIX)}" if is_distinct else question
 
-    def response(self, grid: GridInstance, kind: Kind, *, cot: bool = True, keep: float = 1.0) -> str:
+    def response(
+        self, grid: GridInstance, kind: Kind, *, cot: bool = True, keep: float = 1.0, style: CotStyle = "standard"
+    ) -> str:
         """Return the target: conversion and search as ``kind`` and ``cot`` ask, then the answer.
 
         Args:
@@ -60,13 +64,13 @@ class GridWording:
             kind: what is given and what is asked.
             cot: whether the search is there.
             keep: share of the search, with its heading, that is left, from its beginning, in characters.
+            style: ``template`` has only the moves that were not taken back, without the neighbours that were refused.
         """
         text_form = "" if kind in ("text", "image") else self.text_form(grid)
         if kind == "conversion":
             return text_form
         conversion = f"{self._words['conversion']}{text_form}\n" if kind == "image_via_text" else ""
-        chain = self.chain(grid) if cot else ""
-        kept = chain[: int(len(chain) * keep)]
+        kept = kept_part(self.chain(grid, style), keep) if cot else ""
         return conversion + (f"{kept}\n" if kept else "") + self.solution(grid)
 
     def text_form(self, grid: GridInstance) -> str:
@@ -78,7 +82,7 @@ class GridWording:
         ]
         return "\n".join(["".join([f" & {_letter(col)}" for col in range(grid.num_cols)]), *rows, ""])
 
-    def chain(self, grid: GridInstance) -> str:
+    def chain(self, grid: GridInstance, style: CotStyle = "standard") -> str:
         """Write what is to be collected and avoided, and then the search, state by state."""
         words = self._words["reasoning"]
         stops = zip(grid.objects, grid.stops, strict=True)
@@ -93,7 +97,7 @@ class GridWording:
         ]
         lines: list[str] = []
         num_collected = 0
-        for state in grid.trace:
+        for state in grid.trace if style == "standard" else states_kept(grid.trace):
             lines += self._state_lines(grid, state, num_collected)
             num_collected = state.collected
         return "".join(parts) + "\n" + "\n".join(lines)
@@ -120,7 +124,7 @@ class GridWording:
     def _tag(self, grid: GridInstance, state: State, neighbour: Neighbour) -> str:
         """Say why a neighbour was not entered."""
         tag = self._words["reasoning"]["verdicts"][neighbour.verdict]
-        if neighbour.verdict == "later_object" and not self.fix_future_name:
+        if neighbour.verdict == "later_object" and not self.names_later_object:
             return tag.replace("NAME", grid.objects[neighbour.target - 1])
         if neighbour.verdict in ("closed", "later_object"):
             down, right = MOVES[neighbour.action]

@@ -12,12 +12,24 @@ from typing import Literal, TypeAlias
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.synthetic import Kind
 from vlmzoo.data.synthetic._table import TableInstance
+from vlmzoo.data.synthetic._wording import IMAGE_PREFIX, CotStyle, kept_part
 
-__all__ = ["IMAGE_PREFIX", "TableStyle", "TableWording", "compact_wording", "latex_wording"]
+__all__ = ["COT_STYLES", "TableStyle", "TableWording", "compact_wording", "latex_wording"]
 
 TableStyle: TypeAlias = Literal["latex", "compact"]
-IMAGE_PREFIX = "<image>\n\n"
+COT_STYLES: tuple[CotStyle, ...] = ("standard", "template", "order")
 
+_FIELDS: Mapping[CotStyle, tuple[int, ...]] = {
+    "standard": (0, 1, 2, 3, 4),
+    "order": (3, 2, 1, 0, 4),
+    "template": (2, 3, 4),
+}
+_FIELDS_WITHOUT_NAMES: Mapping[CotStyle, tuple[int, ...]] = {
+    "standard": (0, 1, 4),
+    "order": (1, 0, 4),
+    "template": (0, 1, 4),
+}
+"""Which of row index, column index, row name, column name and value an enumerated line has, and in what order."""
 _FIRST_NAMES = "Ann Ben Carl Dan Eve Finn Hugh Jack Kate Max Ruth Zoe"
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 
@@ -35,7 +47,8 @@ class TableWording:
         cell: how a cell is named, with ``{row}`` and ``{col}``.
         conversion: the line that announces a text form.
         conversion_request: asks for the text form.
-        reasoning: heading of the enumeration.
+        reasoning: sentence before the enumeration.
+        columns: names of the fields of an enumerated line, as a line; none where empty.
         separator: stands between the fields of an enumerated line.
         names_in_lines: whether an enumerated line names its row and its column; if not, the columns, the rows, and the
             ends of the path are named before the enumeration, each name with its index behind it.
@@ -52,6 +65,7 @@ class TableWording:
     conversion: str
     conversion_request: str
     reasoning: str
+    columns: str
     separator: str
     names_in_lines: bool
     gap: str
@@ -79,7 +93,9 @@ class TableWording:
             return f"{IMAGE_PREFIX}{self.conversion_request}\n{question.removeprefix(IMAGE_PREFIX)}"
         return question
 
-    def response(self, table: TableInstance, kind: Kind, *, cot: bool = True, keep: float = 1.0) -> str:
+    def response(
+        self, table: TableInstance, kind: Kind, *, cot: bool = True, keep: float = 1.0, style: CotStyle = "standard"
+    ) -> str:
         """Return the target: conversion and enumeration as ``kind`` and ``cot`` ask, then total and answer.
 
         Args:
@@ -87,35 +103,42 @@ class TableWording:
             kind: what is given and what is asked.
             cot: whether the enumeration is there.
             keep: share of the enumeration, with its heading, that is left, from its beginning, in characters.
+            style: ``order`` has the fields before the value backwards; ``template`` has only what names the cells, by
+                their names, or by their indices where lines have no names.
         """
         if kind == "conversion":
             return self.text_form(table)
         conversion = f"{self.conversion}{self.text_form(table)}" if kind == "image_via_text" else ""
         if conversion:
             conversion += self.gap or "\n"
-        return conversion + (self._chain(table, keep) if cot else "") + self.solution(table)
+        kept = kept_part(self.enumeration(table, style).removesuffix("\n"), keep) if cot else ""
+        return conversion + (f"{kept}\n{self.gap}" if kept else "") + self.solution(table)
 
-    def enumeration(self, table: TableInstance) -> str:
-        """Return a line for each cell of the path: row and column counted from 1, their names if any, the value."""
+    def enumeration(self, table: TableInstance, style: CotStyle = "standard") -> str:
+        """Return the heading, and a line for each cell of the path: indices from 1, names if any, the value."""
         rows, cols, values = table.row_names, table.col_names, table.values
-        sep = self.separator
-        if self.names_in_lines:
-            lines = [f"{r + 1}{sep}{c + 1}{sep}{rows[r]}{sep}{cols[c]}{sep}{values[r][c]}\n" for r, c in table.path]
-            return "".join(lines)
-        lines = [f"{r + 1}{sep}{c + 1}{sep}{values[r][c]}\n" for r, c in table.path]
-        ends = f"{self._located(table, 0)} to{self._located(table, -1)}\n"
-        return _numbered(cols) + _numbered(rows) + ends + "".join(lines)
+        fields = (_FIELDS if self.names_in_lines else _FIELDS_WITHOUT_NAMES)[style]
+        lines: list[str] = []
+        for row, col in table.path:
+            cell = (str(row + 1), str(col + 1), rows[row], cols[col], str(values[row][col]))
+            lines.append(self.separator.join([cell[field] for field in fields]))
+        return self._heading(table, style) + "\n".join([*lines, ""])
 
     def solution(self, table: TableInstance) -> str:
         """Return the sum written out, and the answer."""
         addends = " + ".join(map(str, table.addends))
         return f"The total is {addends} = {table.total}.{self.line_gap}Answer: {table.total}"
 
-    def _chain(self, table: TableInstance, keep: float) -> str:
-        """Return the first characters of the enumeration, and what parts them from the total."""
-        whole = f"{self.reasoning}{self.enumeration(table)}".removesuffix("\n")
-        kept = whole[: int(len(whole) * keep)]
-        return f"{kept}\n{self.gap}" if kept else ""
+    def _heading(self, table: TableInstance, style: CotStyle) -> str:
+        """Return what stands before the enumeration: a sentence and the fields' names, or names with their indices."""
+        sentence = "" if style == "template" else self.reasoning
+        if self.names_in_lines:
+            names = self.columns.split(", ")
+            return f"{sentence}{', '.join([names[field] for field in _FIELDS[style]])}\n"
+        if style == "template":
+            return ""
+        ends = f"{self._located(table, 0)} to{self._located(table, -1)}\n"
+        return sentence + _numbered(table.col_names) + _numbered(table.row_names) + ends
 
     def _located(self, table: TableInstance, step: int) -> str:
         """Name the row and the column at ``step`` of the path, each with its index behind it."""
@@ -132,6 +155,7 @@ def latex_wording(task: str) -> TableWording:
     """Return the authors' wording for a table task, e.g. ``consecutive_table_readout``."""
     prompts = load_prompts("s2h")
     words, shared, own = prompts["vocabulary"], prompts["table"], prompts[task]
+    sentence, gap, columns = shared["reasoning"].rpartition("\n\n")
     return TableWording(
         row_pool=tuple(words["products"]),
         col_pool=tuple(words["months"]),
@@ -141,7 +165,8 @@ def latex_wording(task: str) -> TableWording:
         cell="({row}, {col})",
         conversion=shared["conversion"],
         conversion_request=shared["conversion"].rstrip("\n"),
-        reasoning=shared["reasoning"],
+        reasoning=sentence + gap,
+        columns=columns.removesuffix("\n"),
         separator="\t",
         names_in_lines=True,
         gap="\n\n",
@@ -161,6 +186,7 @@ def compact_wording() -> TableWording:
         conversion="Table:\n",
         conversion_request="Copy the table.",
         reasoning="",
+        columns="",
         separator=" ",
         names_in_lines=False,
         gap="",

@@ -1,31 +1,23 @@
 """Consecutive Table Readout: add the highlighted values of a table, along a path that runs line by line."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from PIL.Image import Image
-
-from vlmzoo.data.synthetic import KINDS, TASKS, ImageMode, Kind, Level
+from vlmzoo.data.synthetic import TASKS, Level
+from vlmzoo.data.synthetic._checks import check_choice
 from vlmzoo.data.synthetic._draws import Draws
+from vlmzoo.data.synthetic._readout_task import TableTask, table_look
 from vlmzoo.data.synthetic._table import TableInstance
 from vlmzoo.data.synthetic._table_image import TableRenderer
 from vlmzoo.data.synthetic._table_look import TableLook
-from vlmzoo.data.synthetic._table_text import (
-    IMAGE_PREFIX,
-    TableStyle,
-    TableWording,
-    compact_wording,
-    latex_wording,
-)
+from vlmzoo.data.synthetic._table_text import TableStyle
+from vlmzoo.data.synthetic._task import COMPATS, Compat
 from vlmzoo.errors import ConfigError
-from vlmzoo.registry import nearest_hint
-from vlmzoo.types import Sample, assistant, user
 
 __all__ = ["ConsecutiveTableReadout", "TableInstance"]
 
 _NAME = "consecutive_table_readout"
 _PATH_CELLS: Mapping[str, tuple[int, int]] = {"simple": (5, 10), "medium": (15, 20), "hard": (25, 30)}
-_COMPACT_CELL_PX = 32
 _S2H_INCREMENT = (5, 9)  # cells after the first, in the released generator, at every level
 
 
@@ -40,7 +32,7 @@ _S2H_INCREMENT = (5, 9)  # cells after the first, in the released generator, at 
         "image": {"cell_width": 32, "cell_height": 32},
     },
 )
-class ConsecutiveTableReadout:
+class ConsecutiveTableReadout(TableTask):
     """Draw tables, and ask for the total along a path of consecutive cells.
 
     Letters: R rows, C columns.
@@ -77,25 +69,22 @@ class ConsecutiveTableReadout:
         num_cols: int = 10,
         path_cells: Sequence[int] | None = None,
         style: TableStyle = "latex",
-        compat: Literal["s2h"] | None = None,
+        compat: Compat = None,
         image: Mapping[str, Any] | TableLook | None = None,
         name_pools: Sequence[int] | None = None,
         distinct_prompts: bool = False,
     ) -> None:
-        _check_choice("level", level, get_args(Level))
-        _check_choice("style", style, get_args(TableStyle))
-        _check_choice("compat", compat, ("s2h", None))
-        self.name, self.level, self.compat, self.distinct_prompts = _NAME, level, compat, distinct_prompts
-        self.wording = latex_wording(_NAME) if style == "latex" else compact_wording()
-        if name_pools is not None:
-            self.wording = self.wording.with_pools(*_checked_pools(name_pools, self.wording))
+        check_choice("level", level, get_args(Level))
+        check_choice("compat", compat, COMPATS)
+        super().__init__(_NAME, level=level, style=style, name_pools=name_pools, distinct_prompts=distinct_prompts)
+        self.compat = compat
         self.num_rows = _checked_count("num_rows", num_rows, len(self.wording.row_pool))
         self.num_cols = _checked_count("num_cols", num_cols, len(self.wording.col_pool))
         if compat is not None and path_cells is not None:
             raise ConfigError(f"`path_cells` must be left out with `compat: s2h`, but is {path_cells!r} instead.")
         self.path_cells = None if compat else self._checked_path_cells(path_cells)
         self.renderer = TableRenderer(
-            _look(image, style),
+            table_look(image, style),
             row_pool=self.wording.row_pool,
             col_pool=self.wording.col_pool,
             num_rows=num_rows,
@@ -109,54 +98,6 @@ class ConsecutiveTableReadout:
         col_names = draws.distinct(self.wording.col_pool, self.num_cols)
         values = tuple([draws.digits(self.num_cols) for _ in range(self.num_rows)])
         return TableInstance(row_names=row_names, col_names=col_names, values=values, path=self._path(draws))
-
-    def text_form(self, instance: TableInstance) -> str:
-        """Return the table in words, with a star behind each value on the path."""
-        return self.wording.text_form(instance)
-
-    def prompt(self, instance: TableInstance, kind: Kind) -> str:
-        r"""Return the question; it begins with the text form, or with ``<image>\n\n``.
-
-        Raises:
-            ConfigError: if there is no such kind.
-        """
-        _check_choice("kind", kind, KINDS)
-        return self.wording.prompt(instance, kind, distinct=self.distinct_prompts)
-
-    def response(self, instance: TableInstance, kind: Kind, *, cot: bool = True) -> str:
-        """Return the target: conversion (``image_via_text``), enumeration (``cot``), total and answer.
-
-        Raises:
-            ConfigError: if there is no such kind.
-        """
-        _check_choice("kind", kind, KINDS)
-        return self.wording.response(instance, kind, cot=cot)
-
-    def answer(self, instance: TableInstance) -> str:
-        """Return the values along the path, in order, with commas between them."""
-        return ",".join(map(str, instance.addends))
-
-    def image(self, instance: TableInstance, *, mode: ImageMode = "RGB") -> Image:
-        """Draw the table; ``P`` is the same picture with a palette."""
-        return self.renderer.draw(instance, mode=mode)
-
-    def sample(self, kind: Kind, seed: int, index: int, *, cot: bool = True) -> Sample:
-        """Return one conversation; its image, if any, is drawn now.
-
-        Raises:
-            ConfigError: if there is no such kind.
-        """
-        instance = self.instance(seed, index)
-        prompt, response = self.prompt(instance, kind), self.response(instance, kind, cot=cot)
-        has_image = kind != "text"
-        question = user(prompt.removeprefix(IMAGE_PREFIX.rstrip()) if has_image else prompt, num_images=int(has_image))
-        return Sample(
-            messages=(question, assistant(response)),
-            images=(self.image(instance),) if has_image else (),
-            id=f"{self.name}/{self.level}/{kind}/{seed}/{index}",
-            reference=self.answer(instance),
-            meta={"task": self.name, "level": self.level, "kind": kind, "seed": seed, "index": index},
-        )
 
     def _path(self, draws: Draws) -> tuple[tuple[int, int], ...]:
         """Draw the cells to add, in order."""
@@ -183,15 +124,6 @@ class ConsecutiveTableReadout:
         return low, high
 
 
-def _look(image: Mapping[str, Any] | TableLook | None, style: TableStyle) -> TableLook:
-    """Read the look, with the defaults of the style."""
-    if image is None:
-        image = {}
-    if style == "compact" and isinstance(image, Mapping) and not {"width", "height"} & set(image):
-        image = {"cell_width": _COMPACT_CELL_PX, "cell_height": _COMPACT_CELL_PX, **image}
-    return TableLook.parse(image)
-
-
 def _pair(value: Sequence[int]) -> tuple[int, int]:
     """Read two integers."""
     if isinstance(value, str) or not isinstance(value, Sequence) or [type(item) for item in value] != [int, int]:
@@ -206,24 +138,3 @@ def _checked_count(name: str, value: int, num_names: int) -> int:
             f"but is {value!r} instead."
         )
     return value
-
-
-def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
-    if value not in choices:
-        hint = nearest_hint(str(value), [str(choice) for choice in choices])
-        known = ", ".join([f"`{choice}`" for choice in choices])
-        raise ConfigError(f"`{name}` must be one of {known}, but is {value!r} instead.{hint}")
-
-
-def _checked_pools(pools: Sequence[int], wording: TableWording) -> tuple[int, int]:
-    """Read two sizes of pools.
-
-    Raises:
-        ConfigError: if they are not two, or a pool holds fewer names.
-    """
-    limits = (len(wording.row_pool), len(wording.col_pool))
-    if len(pools) != 2 or not all(1 <= size <= limit for size, limit in zip(pools, limits, strict=True)):
-        raise ConfigError(
-            f"`name_pools` must be two sizes of at most {limits[0]} and {limits[1]}, but is {list(pools)!r} instead."
-        )
-    return pools[0], pools[1]

@@ -4,18 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from PIL.Image import Image
-
-from vlmzoo.data.synthetic import KINDS, TASKS, ImageMode, Kind, Level
+from vlmzoo.data.synthetic import TASKS, Level
+from vlmzoo.data.synthetic._checks import check_choice, checked_range
 from vlmzoo.data.synthetic._draws import Draws
 from vlmzoo.data.synthetic._grid import GridInstance
 from vlmzoo.data.synthetic._grid_image import GridRenderer
 from vlmzoo.data.synthetic._grid_look import GridLook
 from vlmzoo.data.synthetic._grid_rules import LEVELS, GridRules, draw_grid
-from vlmzoo.data.synthetic._grid_text import IMAGE_PREFIX, GridWording
-from vlmzoo.data.synthetic._readout_task import check_choice, checked_range
+from vlmzoo.data.synthetic._grid_text import COT_STYLES, GridWording
+from vlmzoo.data.synthetic._task import COMPATS, Compat, DrawnTask
 from vlmzoo.errors import ConfigError
-from vlmzoo.types import Sample, assistant, user
 
 __all__ = ["GridInstance", "GridNavigation"]
 
@@ -36,7 +34,7 @@ _LEAST_SIZE = 3  # of rows and columns: the destination needs a place that is no
         "image": {"cell_px": 28},
     },
 )
-class GridNavigation:
+class GridNavigation(DrawnTask[GridInstance]):
     """Draw grids, and ask for the moves from the start over all objects to the destination.
 
     Letters: R rows, C columns.
@@ -53,8 +51,8 @@ class GridNavigation:
         num_objects: in place of the level's, likewise.
         num_kinds: of obstacles, likewise.
         num_states: of the search, retraces included; the least and the largest.
-        fix_future_name: where the search meets an object whose turn has not come, name that object. The authors name
-            the one that the search is heading for.
+        compat: ``s2h``: where the search meets an object whose turn has not come, the chain of thought names the one
+            that the search is heading for, as the released data do. Without, it names the object that was met.
         image: options of ``GridLook``; default: the authors' figure.
         distinct_prompts: ask for the text form in so many words where the kind is ``image_via_text``. The authors'
             prompt of ``image`` and ``image_via_text`` is the same.
@@ -63,6 +61,8 @@ class GridNavigation:
         ConfigError: if an option is unknown, or no grid of the smallest or of the largest size, among thousands, has a
             search of the length asked for.
     """
+
+    cot_styles = COT_STYLES
 
     def __init__(
         self,
@@ -73,17 +73,18 @@ class GridNavigation:
         num_objects: int | Sequence[int] | None = None,
         num_kinds: int | Sequence[int] | None = None,
         num_states: int | Sequence[int] | None = None,
-        fix_future_name: bool = False,
+        compat: Compat = None,
         image: Mapping[str, Any] | GridLook | None = None,
         distinct_prompts: bool = False,
     ) -> None:
         check_choice("level", level, tuple(LEVELS))
-        check_choice("fix_future_name", fix_future_name, (True, False))
-        self.name, self.level, self.distinct_prompts = _NAME, level, distinct_prompts
-        self.wording = GridWording(fix_future_name=fix_future_name)
+        check_choice("compat", compat, COMPATS)
+        super().__init__(_NAME, level=level, distinct_prompts=distinct_prompts)
+        self.compat = compat
+        self.wording: GridWording = GridWording(names_later_object=compat is None)
         given = {"num_rows": num_rows, "num_cols": num_cols, "num_objects": num_objects, "num_kinds": num_kinds}
         self.rules = self._checked_rules(LEVELS[level], {**given, "num_states": num_states})
-        self.renderer = GridRenderer(
+        self.renderer: GridRenderer = GridRenderer(
             GridLook.parse(image),
             symbols={**self.wording.objects, **self.wording.obstacles},
             num_rows=self.rules.num_rows[1],
@@ -96,61 +97,9 @@ class GridNavigation:
         """Draw one grid: a function of task, level, ``seed`` and ``index`` alone."""
         return self._draw(self.rules, Draws(self.name, self.level, seed, index))
 
-    def text_form(self, instance: GridInstance) -> str:
-        """Return the grid in words: names of objects and obstacles, S, D, and O for a free cell."""
-        return self.wording.text_form(instance)
-
-    def prompt(self, instance: GridInstance, kind: Kind) -> str:
-        r"""Return the question; it begins with the text form, or with ``<image>\n\n``.
-
-        Raises:
-            ConfigError: if there is no such kind.
-        """
-        check_choice("kind", kind, KINDS)
-        return self.wording.prompt(instance, kind, distinct=self.distinct_prompts)
-
-    def response(self, instance: GridInstance, kind: Kind, *, cot: bool = True, keep: float = 1.0) -> str:
-        """Return the target: conversion (``image_via_text``), search (``cot``), and the answer.
-
-        Args:
-            instance: what is asked about.
-            kind: what is given and what is asked.
-            cot: whether the search is there.
-            keep: share of it that is left, from its beginning, in characters: what is cut off, the model has
-                internalised. 0 leaves nothing, as ``cot=False`` does.
-
-        Raises:
-            ConfigError: if there is no such kind, or ``keep`` is not a share, or it is given without ``cot``.
-        """
-        check_choice("kind", kind, KINDS)
-        _check_keep(keep, cot=cot)
-        return self.wording.response(instance, kind, cot=cot, keep=keep)
-
     def answer(self, instance: GridInstance) -> str:
         """Return the codes of the grid, a line for each row, and then a line with the moves: all that a walk needs."""
         return instance.codes_text + " ".join(instance.actions)
-
-    def image(self, instance: GridInstance, *, mode: ImageMode = "RGB") -> Image:
-        """Draw the grid; ``P`` is the same picture with a palette."""
-        return self.renderer.draw(instance, mode=mode)
-
-    def sample(self, kind: Kind, seed: int, index: int, *, cot: bool = True, keep: float = 1.0) -> Sample:
-        """Return one conversation; its image, if any, is drawn now.
-
-        Raises:
-            ConfigError: as ``response`` does.
-        """
-        instance = self.instance(seed, index)
-        prompt, response = self.prompt(instance, kind), self.response(instance, kind, cot=cot, keep=keep)
-        has_image = kind != "text"
-        question = user(prompt.removeprefix(IMAGE_PREFIX.rstrip()) if has_image else prompt, num_images=int(has_image))
-        return Sample(
-            messages=(question, assistant(response)),
-            images=(self.image(instance),) if has_image else (),
-            id=f"{self.name}/{self.level}/{kind}/{seed}/{index}",
-            reference=self.answer(instance),
-            meta={"task": self.name, "level": self.level, "kind": kind, "seed": seed, "index": index},
-        )
 
     def _draw(self, rules: GridRules, draws: Draws) -> GridInstance:
         names = {"object_names": tuple(self.wording.objects), "obstacle_names": tuple(self.wording.obstacles)}
@@ -179,12 +128,3 @@ class GridNavigation:
                 f"destination, but is {list(rules.num_objects)} instead."
             )
         return rules
-
-
-def _check_keep(keep: float, *, cot: bool) -> None:
-    if isinstance(keep, bool) or not isinstance(keep, int | float) or not 0 <= keep <= 1:
-        raise ConfigError(f"`keep` must be a share from 0 to 1, but is {keep!r} instead; 1 keeps the whole chain.")
-    if not cot and keep != 1:
-        raise ConfigError(
-            f"`keep` must be left out with `cot=False`, but is {keep!r} instead: there is no chain to cut."
-        )

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from vlmzoo.data.synthetic import TASKS, Level
+from vlmzoo.data.synthetic._checks import check_choice, checked_range
 from vlmzoo.data.synthetic._draws import Draws
 from vlmzoo.data.synthetic._readout_rules import Split, draw_path, level_paths, parse_paths
-from vlmzoo.data.synthetic._readout_task import TableTask, check_choice, checked_range, table_look
+from vlmzoo.data.synthetic._readout_task import TableTask, table_look
 from vlmzoo.data.synthetic._table import TableInstance
 from vlmzoo.data.synthetic._table_image import TableRenderer
 from vlmzoo.data.synthetic._table_look import TableLook

@@ -49,3 +49,18 @@ def test_phases_that_cannot_be_are_refused():
     ):
         with pytest.raises(ConfigError, match=match):
             SOURCES.build({"type": "synthetic", "task": TASK, "kinds": {"text": 1}, "later": later})
+
+
+def test_targets_can_have_part_of_a_chain_of_thought_or_none():
+    def target(**chain):
+        source = SOURCES.build({"type": "synthetic", "task": TASK, "kinds": {"text": 1}, **chain})
+        return source.sample(0).messages[1]["content"][0]["text"]
+
+    whole, none = target(), target(cot=False)
+    assert target(keep=0) == none == whole[-len(none) :]
+    assert len(none) < len(target(keep=0.5)) < len(whole)
+    assert target(cot_style="template") in whole
+    with pytest.raises(ConfigError, match="`cot_style` must be one of `standard`, `template`, `order`"):
+        target(cot_style="value")
+    with pytest.raises(ConfigError, match="`keep` must be a share"):
+        target(keep=2)

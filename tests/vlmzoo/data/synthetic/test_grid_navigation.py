@@ -84,12 +84,24 @@ def test_search_and_answer_are_written_state_by_state():
     assert SMALL.response(instance, "text") == text
 
 
-def test_an_object_met_too_early_has_the_name_of_the_target_or_its_own():
+def test_an_object_met_too_early_has_its_name_or_as_released_that_of_the_target():
     instance = GridInstance(cells=((1, 4, 0), (0, 2, 3)), objects=("moon", "star"), obstacles=("dot",))
-    fixed = GridNavigation(fix_future_name=True)
-    assert " right: a, b future-collect ( moon)\n" in SMALL.response(instance, "text")
-    assert " right: a, b future-collect ( star)\n" in fixed.response(instance, "text")
-    assert SMALL.response(instance, "text").count("moon") > fixed.response(instance, "text").count("moon")
+    released = GridNavigation(compat="s2h")
+    assert " right: a, b future-collect ( star)\n" in SMALL.response(instance, "text")
+    assert " right: a, b future-collect ( moon)\n" in released.response(instance, "text")
+    assert SMALL.response(instance, "text").count("moon") < released.response(instance, "text").count("moon")
+
+
+def test_a_chain_without_refusals_has_the_moves_that_were_not_taken_back():
+    cells = ((0, 0, 0, 0), (0, -1, 0, 3), (1, 0, -1, 2))
+    instance = GridInstance(cells=cells, objects=("moon",), obstacles=("dot",))
+    assert "retrace" in SMALL.response(instance, "text")
+    chain = SMALL.response(instance, "text", cot_style="template")
+    assert chain.partition("Avoid dot\n")[2] == (
+        " c, a:\n up: b, a okay\n b, a:\n up: a, a okay\n a, a:\n right: a, b okay\n a, b:\n right: a, c okay\n"
+        " a, c:\n down: b, c okay\n b, c:\n right: b, d okay\n b, d: Collect moon\n down: c, d okay\n"
+        "Answer: up up right right down right down"
+    )
 
 
 @pytest.mark.parametrize("task", [LEVELS["hard"], SMALL], ids=["hard", "small"])
@@ -140,7 +152,7 @@ def test_shares_that_are_none_are_refused(keep):
 
 
 def test_a_share_of_no_chain_is_refused():
-    with pytest.raises(ConfigError, match="`keep` must be left out"):
+    with pytest.raises(ConfigError, match="must be left out"):
         SMALL.sample("text", 0, 0, cot=False, keep=0.5)
 
 
@@ -192,8 +204,7 @@ def test_tasks_travel_to_other_processes():
         ({"num_states": [1, 5]}, "`num_states` must be .* from 2"),
         ({"num_states": [2, 3], "num_objects": 5}, "`num_states` must be lengths .* none of"),
         ({"num_states": [200, 300], "num_rows": [3, 12]}, "none of 10000 grids of 3 x 8 cells with 1 objects"),
-        ({"fix_future_name": "yes"}, "`fix_future_name` must be one of"),
-        ({"compat": "s2h"}, "takes no `compat`"),
+        ({"compat": "s2"}, "`compat` must be one of `s2h`, `None`, but is 's2' instead. Did you mean `s2h`"),
     ],
 )
 def test_options_that_cannot_be_built_are_refused(options, words):

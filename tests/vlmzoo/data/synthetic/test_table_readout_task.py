@@ -294,6 +294,31 @@ def test_all_or_nothing_may_be_kept():
     assert len(half) < 0.7 * len(LATEX["hard"].response(instance, "text"))
 
 
+@pytest.mark.parametrize(
+    ("task", "style", "expected"),
+    [
+        (LATEX["hard"], "template", "Row Name, Column Name, Value\n{row}\t{col}\t{value}\n"),
+        (
+            LATEX["hard"],
+            "order",
+            "Column Name, Row Name, Column Index, Row Index, Value\n{col}\t{row}\t{c}\t{r}\t{value}\n",
+        ),
+        (COMPACT, "template", "{r} {c} {value}\n"),
+        (COMPACT, "order", "\n{c} {r} {value}\n"),
+    ],
+    ids=["names", "turned", "indices", "turned indices"],
+)
+def test_another_chain_has_other_fields_of_the_same_cells(task, style, expected):
+    instance = task.instance(0, 1)
+    row, col = instance.path[0]
+    cell = {"row": instance.row_names[row], "col": instance.col_names[col], "r": row + 1, "c": col + 1}
+    chain = task.response(instance, "text", cot_style=style)
+    assert expected.format(**cell, value=instance.addends[0]) in chain
+    assert SCORES.build({"type": "table_cot_exact_match"})(chain, task.answer(instance)) == (task is COMPACT)
+    assert chain.endswith(task.response(instance, "text", cot=False))
+    assert ("We enumerate" in chain) == (task is not COMPACT and style != "template")
+
+
 def test_a_sample_is_a_conversation_with_its_image():
     sample = LATEX["hard"].sample("image", 3, 4)
     question, answer = sample.messages
@@ -386,7 +411,7 @@ def test_options_that_cannot_be_built_are_refused(options, words):
         ({"keep": 1.5}, "`keep` must be a share from 0 to 1"),
         ({"keep": float("nan")}, "`keep` must be a share"),
         ({"keep": True}, "`keep` must be a share"),
-        ({"keep": 0.5, "cot": False}, "`keep` must be left out with `cot=False`"),
+        ({"keep": 0.5, "cot": False}, "must be left out with `cot=False`"),
         ({"kind": "images"}, "Did you mean `image`"),
     ],
 )

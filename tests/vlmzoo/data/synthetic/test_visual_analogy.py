@@ -1,3 +1,4 @@
+import hashlib
 import pickle
 from collections import Counter
 from itertools import product
@@ -19,6 +20,7 @@ TASK = {level: VisualAnalogy(level=level, **SMALL) for level in ("simple", "hard
 LEVELS = pytest.mark.parametrize("level", ["simple", "hard"])
 STYLES = ("standard", "template", "order", "value")
 HEADINGS = ("type:", "color:", "size:", "quantity:", "position:")
+KNOWN_DIGESTS = ["2e3823e8b06d5305", "dcd93f8bdf6a86d9"]  # of simple and hard
 KNOWN = """Example 1:
 Panel 1:
 type: diamond lines, horizontal line, V-shape facing up, color: 135, 189, 0
@@ -200,10 +202,10 @@ def directions(puzzle):
     return [min(one) < min(two) for one, two in pairs]
 
 
-def test_directions_of_progressions_are_drawn_for_each_row_unless_asked_otherwise():
-    shared = VisualAnalogy(level="simple", same_direction=True, **SMALL)
-    apart = [found for found in map(directions, draw("simple", 400)) if found]
-    together = [found for found in (directions(shared.instance(0, index)) for index in range(400)) if found]
+def test_progressions_of_a_puzzle_run_the_same_way_unless_as_released():
+    released = VisualAnalogy(level="simple", compat="s2h", **SMALL)
+    together = [found for found in map(directions, draw("simple", 400)) if found]
+    apart = [found for found in (directions(released.instance(0, index)) for index in range(400)) if found]
     assert all(len(set(found)) == 1 for found in together)
     assert 0.3 < sum(found[0] for found in together) / len(together) < 0.7
     assert 0.6 < sum(len(set(found)) > 1 for found in apart) / len(apart) < 0.9  # 3/4
@@ -265,7 +267,10 @@ def test_instances_do_not_depend_on_the_hash_seed(fresh_python, monkeypatch):
 
 def test_a_known_instance_stays_what_it_is():
     """The stream of draws is part of the interface: a data set is named by task, level, seed and index."""
-    assert TASK["hard"].text_form(TASK["hard"].instance(0, 16)) == KNOWN
+    released = VisualAnalogy(level="hard", compat="s2h")
+    assert released.text_form(released.instance(0, 16)) == KNOWN
+    digests = [hashlib.sha256(task.text_form(task.instance(0, 16)).encode()).hexdigest()[:16] for task in TASK.values()]
+    assert digests == KNOWN_DIGESTS
 
 
 @LEVELS
@@ -404,7 +409,7 @@ def test_tasks_travel_to_other_processes():
     [
         ({"level": "medium"}, "`level` must be one of `simple`, `hard`, but is 'medium' instead"),
         ({"level": "Hard"}, "Did you mean `hard`"),
-        ({"same_direction": "yes"}, "`same_direction` must be one of `True`, `False`"),
+        ({"compat": "yes"}, "`compat` must be one of `s2h`, `None`"),
         ({"image": {"panel": 56}}, "`image` takes no `panel`. Did you mean `panel_px`"),
         ({"image": {"panel_px": 23}}, "`image.panel_px` must be an integer from 24 to 1000"),
         ({"image": {"panel_px": 56.0}}, "`image.panel_px` must be an integer"),
