@@ -26,6 +26,8 @@ class VlmOutput(ModelOutput):
         logits: ``(B, T, V)``; absent when only ``logprobs`` were asked for.
         logprobs: ``(B, T)`` in float32, nats: at t the log-probability of ``labels[:, t]`` given all before it;
             0 at positions that are not targets. Only if ``labels`` were given.
+        entropy: ``(B, T)`` in float32, nats: at t the entropy of what is predicted there, on request; 0 at positions
+            that are not targets.
         past_key_values: the key-value cache, when in use.
         hidden_states: one ``(B, T, D)`` per layer, on request.
         attentions: one ``(B, heads, T, T)`` per layer, on request.
@@ -36,6 +38,7 @@ class VlmOutput(ModelOutput):
     loss: Tensor | None = None
     logits: Tensor | None = None
     logprobs: Tensor | None = None
+    entropy: Tensor | None = None
     past_key_values: Any = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
@@ -84,7 +87,8 @@ class Batch:
         """Return this micro-batch's share of the step's denominators."""
         labels = self.inputs["labels"]
         is_target = labels[:, 1:] != IGNORED_LABEL  # the first position has nothing before it
-        return {"tokens": float(is_target.sum()), "sequences": float(labels.shape[0]), **self.counts}
+        own = {"tokens": float(is_target.sum()), "sequences": float(labels.shape[0]), "micro_batches": 1.0}
+        return {**own, **self.counts}
 
 
 @dataclass(frozen=True)

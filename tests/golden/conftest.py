@@ -1,8 +1,8 @@
 """Where the authors' numbers lie, and what happens where they do not.
 
 A module of golden tests names a folder and a pattern, ``GOLDEN = ("s2h", "table_readout_*.json")``; each test that
-takes the argument ``golden`` then runs once for every entry of the matching files, which are lists of cases, or hold
-one under ``cases``.
+takes the argument ``golden`` then runs once for every entry of the matching files: a line of JSON lines, an entry of a
+list of cases (which may stand under ``cases``), or the whole of a file that is one case.
 """
 
 import json
@@ -62,16 +62,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     name, pattern = metafunc.module.GOLDEN
     paths = sorted((_root() / name).glob(pattern))
     cases = [
-        pytest.param(GoldenCase(path, content), id=f"{name}-{path.stem}-{content.get('uid', number)}")
+        pytest.param(
+            GoldenCase(path, content), id=f"{name}-{path.stem}-{content.get('uid', content.get('id', number))}"
+        )
         for path in paths
-        for number, content in enumerate(_cases(json.loads(path.read_text(encoding="utf-8"))))
+        for number, content in enumerate(_cases(path))
     ]
     missing = pytest.param(f"{_root() / name} has no {pattern}", id=f"{name}-{Path(pattern).stem}-missing")
     metafunc.parametrize("golden", cases or [missing], indirect=True)
 
 
-def _cases(content: Any) -> list[Any]:
-    return content["cases"] if isinstance(content, dict) else content
+def _cases(path: Path) -> list[Any]:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    content = json.loads(text)
+    return content if isinstance(content, list) else content.get("cases", [content])
 
 
 def _root() -> Path:

@@ -152,6 +152,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         return_logits: bool = True,
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: int | Tensor | None = None,
+        temperature: float = 1.0,
+        return_entropy: bool = False,
         **kwargs: Any,
     ) -> VlmOutput:
         """Run the model.
@@ -168,6 +170,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             return_logits: False leaves the logits out, so that ``(B, T, V)`` never exists.
             logits_to_keep: logits of the last so many positions only; 0 for all.
             num_items_in_batch: divides ``loss`` in place of this batch's own number of targets.
+            temperature: divides the logits behind ``logprobs`` and ``entropy``, not those that are returned.
+            return_entropy: True adds ``entropy`` at the targets.
             kwargs: inputs of adapters; what is left is passed to the language model.
 
         Raises:
@@ -200,6 +204,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             adapter_inputs=adapter_inputs,
             language_model=self.language_model,
             segments=segments,
+            temperature=temperature,
+            return_entropy=return_entropy,
         )
         result.image_features = features
         return result

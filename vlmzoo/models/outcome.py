@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from vlmzoo.adapters import AdapterContext
-from vlmzoo.blocks.language.causal_lm import apply_head, logprobs_of_logits, target_logprobs
+from vlmzoo.blocks.language.causal_lm import apply_head, logprobs_of_logits, target_statistics
 from vlmzoo.data.packing import Segments
 from vlmzoo.models.adapted import Adapted
 from vlmzoo.models.packed import split_context
@@ -45,6 +45,8 @@ class OutcomeMixin(Adapted):
         adapter_inputs: Mapping[str, Tensor],
         language_model: Any,
         segments: Segments | None = None,
+        temperature: float = 1.0,
+        return_entropy: bool = False,
     ) -> VlmOutput:
         """Go from the decoder's hidden states to logits, log-probabilities, loss and the adapters' outputs."""
         hidden = outputs.last_hidden_state
@@ -57,10 +59,13 @@ class OutcomeMixin(Adapted):
             kept = hidden[:, -logits_to_keep:] if isinstance(logits_to_keep, int) else hidden[:, logits_to_keep]
             result.logits = apply_head(language_model, kept)
         if labels is not None:
-            if result.logits is not None and result.logits.shape[:2] == labels.shape:  # the head has run already
-                result.logprobs = logprobs_of_logits(result.logits, labels)
+            is_plain = temperature == 1.0 and not return_entropy
+            if is_plain and result.logits is not None and result.logits.shape[:2] == labels.shape:
+                result.logprobs = logprobs_of_logits(result.logits, labels)  # the head has run already
             else:
-                result.logprobs = target_logprobs(language_model, hidden, labels)
+                result.logprobs, result.entropy = target_statistics(
+                    language_model, hidden, labels, temperature=temperature, with_entropy=return_entropy
+                )
             if num_items_in_batch is None:
                 num_items_in_batch = (labels[:, 1:] != IGNORED_LABEL).sum().clamp(min=1)
             result.loss = -result.logprobs.sum() / num_items_in_batch

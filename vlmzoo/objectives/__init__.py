@@ -17,7 +17,8 @@ class Objective(Protocol):
         Args:
             outputs: of the policy on ``batch.inputs``.
             batch: the micro-batch.
-            denominators: totals over all micro-batches and ranks of the step, by name (``tokens``, ``sequences``).
+            denominators: totals over all micro-batches and ranks of the step, by name (``tokens``, ``sequences``,
+                ``micro_batches``).
         """
         ...
 

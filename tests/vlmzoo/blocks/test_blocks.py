@@ -7,7 +7,13 @@ from torch import nn
 from vlmzoo.blocks.encoders import ENCODERS
 from vlmzoo.blocks.encoders.timm import TimmEncoder
 from vlmzoo.blocks.language import LANGUAGE_MODELS
-from vlmzoo.blocks.language.causal_lm import apply_head, build_language_model, causal_lm, target_logprobs
+from vlmzoo.blocks.language.causal_lm import (
+    apply_head,
+    build_language_model,
+    causal_lm,
+    target_logprobs,
+    target_statistics,
+)
 from vlmzoo.blocks.projectors import PROJECTORS
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.models import FAMILIES
@@ -129,6 +135,26 @@ def test_logprobs_in_chunks_equal_those_of_the_whole_head(model_type, max_chunk_
     (gradient,) = torch.autograd.grad(found.sum(), model.get_output_embeddings().weight, retain_graph=True)
     (whole,) = torch.autograd.grad(expected.sum(), model.get_output_embeddings().weight)
     torch.testing.assert_close(gradient, whole)
+
+
+@pytest.mark.parametrize("max_chunk_elements", [2**24, 64 * 3])
+def test_temperature_divides_the_logits_and_entropy_is_that_of_the_prediction(max_chunk_elements):
+    torch.manual_seed(0)
+    model = build_language_model(causal_lm(**LANGUAGE_MODELS.entry("causal_lm").tiny)).eval()
+    labels = torch.randint(5, 60, (2, 9)).masked_fill(torch.rand(2, 9) < 0.4, -100)
+    hidden = torch.randn(2, 9, 32, requires_grad=True)
+    logprobs, entropy = target_statistics(
+        model, hidden, labels, temperature=2.0, with_entropy=True, max_chunk_elements=max_chunk_elements
+    )
+    is_target = labels[:, 1:] != -100
+    predicted = torch.distributions.Categorical(logits=(apply_head(model, hidden) / 2.0)[:, :-1])
+    expected = [predicted.log_prob(labels[:, 1:].clamp(min=0)), predicted.entropy()]
+    for found, right in zip((logprobs, entropy), expected, strict=True):
+        torch.testing.assert_close(found[:, 1:], right * is_target)
+        assert not found[:, 0].any()
+    found = torch.autograd.grad((logprobs + entropy).sum(), hidden, retain_graph=True)
+    torch.testing.assert_close(found, torch.autograd.grad((sum(expected) * is_target).sum(), hidden))
+    assert target_statistics(model, hidden, labels)[1] is None
 
 
 def test_no_target_at_all_is_no_error():

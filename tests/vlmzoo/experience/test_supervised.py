@@ -60,7 +60,7 @@ def test_a_step_has_its_micro_batches_and_counts_all_of_its_targets(processor):
     (step,) = take(make(processor), 1)
     assert [batch.inputs["input_ids"].shape[0] for batch in step.micro_batches] == [2, 2]
     counted = sum(int((batch.inputs["labels"][:, 1:] != -100).sum()) for batch in step.micro_batches)
-    assert step.denominators == {"tokens": counted, "sequences": 4.0}
+    assert step.denominators == {"tokens": counted, "sequences": 4.0, "micro_batches": 2.0}
 
 
 def test_another_seed_draws_other_instances(processor):

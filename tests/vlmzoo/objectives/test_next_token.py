@@ -58,7 +58,7 @@ def test_the_arithmetic_by_hand():
     """Targets of -1, -2 and -3 nats in rows of one and two: 6 / 3 per token; (1 + 2.5) / 2 per sequence."""
     outputs, batch = make([[(True, -1.0)], [(True, -2.0), (True, -3.0)]])
     count = batch.count()
-    assert count == {"tokens": 3.0, "sequences": 2.0}
+    assert count == {"tokens": 3.0, "sequences": 2.0, "micro_batches": 1.0}
     assert NextTokenObjective()(outputs, batch, count).loss == 2.0
     assert NextTokenObjective(normaliser="sequence")(outputs, batch, count).loss == 1.75
 

@@ -16,7 +16,15 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.outputs import IGNORED_LABEL
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["apply_head", "build_language_model", "causal_lm", "logprobs_of_logits", "target_logprobs"]
+__all__ = [
+    "apply_head",
+    "build_language_model",
+    "causal_lm",
+    "entropy_of_logits",
+    "logprobs_of_logits",
+    "target_logprobs",
+    "target_statistics",
+]
 
 _UNSUPPORTED_HEADS = ("logit_scale", "logits_scaling", "output_multiplier_scale")
 
@@ -78,7 +86,20 @@ def apply_head(language_model: PreTrainedModel, hidden: Tensor) -> Tensor:
 def target_logprobs(
     language_model: PreTrainedModel, hidden: Tensor, labels: Tensor, *, max_chunk_elements: int = 2**24
 ) -> Tensor:
-    """Compute the log-probability of every target, never holding ``(B, T, V)``.
+    """Compute the log-probability of every target as :func:`target_statistics` does, ``(B, T)``."""
+    return target_statistics(language_model, hidden, labels, max_chunk_elements=max_chunk_elements)[0]
+
+
+def target_statistics(
+    language_model: PreTrainedModel,
+    hidden: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 1.0,
+    with_entropy: bool = False,
+    max_chunk_elements: int = 2**24,
+) -> tuple[Tensor, Tensor | None]:
+    """Compute log-probability and entropy where targets are predicted, never holding ``(B, T, V)``.
 
     The head runs on the target positions only, a chunk at a time; if there is more than one chunk, each is computed
     again in the backward pass, so that the logits of a single one exist at any moment.
@@ -87,10 +108,13 @@ def target_logprobs(
         language_model: whose head is used.
         hidden: ``(B, T, D)``, the last hidden states.
         labels: ``(B, T)``, ``-100`` where nothing is to be predicted.
+        temperature: divides the logits.
+        with_entropy: whether the entropy is wanted, too.
         max_chunk_elements: logits in one chunk; the default is 64 MiB of float32.
 
     Returns:
-        ``(B, T)`` in float32, nats: at t the log-probability of ``labels[:, t]`` given what is before it.
+        ``(B, T)`` in float32, nats: at t the log-probability of ``labels[:, t]`` given what is before it; and likewise
+        the entropy of what is predicted there, or None. Both are 0 where nothing is to be predicted.
     """
     is_target = labels[:, 1:] != IGNORED_LABEL
     predictors = hidden[:, :-1][is_target]  # (M, D): the state that predicts a token stands one before it
@@ -100,14 +124,26 @@ def target_logprobs(
     if torch.is_grad_enabled():
         num_chunks = max_over_ranks(num_chunks)  # under ZeRO-3 all ranks must use the head equally often
     chunks = list(zip(predictors.tensor_split(num_chunks), targets.tensor_split(num_chunks), strict=True))
+    options = (temperature, with_entropy)
     if len(chunks) == 1:
-        logprobs = _chunk_logprobs(language_model, *chunks[0])
+        found = _chunk_statistics(language_model, *chunks[0], *options)
     else:
-        logprobs = torch.cat(
-            [checkpoint(_chunk_logprobs, language_model, *chunk, use_reentrant=False) for chunk in chunks]
+        parts = [checkpoint(_chunk_statistics, language_model, *c, *options, use_reentrant=False) for c in chunks]
+        found = torch.cat(parts, dim=1)
+    placed = [
+        nn.functional.pad(  # nothing stands before the first token
+            torch.zeros(is_target.shape, dtype=torch.float32, device=hidden.device).masked_scatter(is_target, row),
+            (1, 0),
         )
-    placed = torch.zeros(is_target.shape, dtype=torch.float32, device=hidden.device).masked_scatter(is_target, logprobs)
-    return nn.functional.pad(placed, (1, 0))  # nothing stands before the first token
+        for row in found
+    ]
+    return placed[0], placed[1] if with_entropy else None
+
+
+def entropy_of_logits(logits: Tensor) -> Tensor:
+    """Compute the entropy of what logits predict, in nats: ``(..., V)`` to ``(...)``."""
+    normalised = logits.float().log_softmax(dim=-1)
+    return -(normalised.exp() * normalised).sum(dim=-1)
 
 
 def logprobs_of_logits(logits: Tensor, labels: Tensor) -> Tensor:
@@ -127,7 +163,12 @@ def logprobs_of_logits(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.pad(-nats.view_as(labels)[:, :-1], (1, 0))
 
 
-def _chunk_logprobs(language_model: PreTrainedModel, states: Tensor, targets: Tensor) -> Tensor:
-    """Log-probabilities of one chunk: ``(M, D)`` and ``(M,)`` to ``(M,)``."""
+def _chunk_statistics(
+    language_model: PreTrainedModel, states: Tensor, targets: Tensor, temperature: float, with_entropy: bool
+) -> Tensor:
+    """Log-probabilities of one chunk, and entropies: ``(M, D)`` and ``(M,)`` to ``(1 or 2, M)``."""
     logits = apply_head(language_model, states).float()
-    return -nn.functional.cross_entropy(logits, targets, reduction="none")
+    if temperature != 1.0:
+        logits = logits / temperature
+    logprobs = -nn.functional.cross_entropy(logits, targets, reduction="none")
+    return torch.stack([logprobs, entropy_of_logits(logits)] if with_entropy else [logprobs])

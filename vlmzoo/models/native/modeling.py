@@ -38,6 +38,8 @@ class NativeMixin(AdapterMixin):
         return_logits: bool = True,
         logits_to_keep: int | Tensor = 0,
         num_items_in_batch: int | Tensor | None = None,
+        temperature: float = 1.0,
+        return_entropy: bool = False,
         return_dict: bool | None = None,
         **kwargs: Any,
     ) -> Any:
@@ -50,6 +52,8 @@ class NativeMixin(AdapterMixin):
             return_logits: False leaves the logits out, so that ``(B, T, V)`` never exists.
             logits_to_keep: logits of the last so many positions only; 0 for all.
             num_items_in_batch: divides ``loss`` in place of this batch's own number of targets.
+            temperature: divides the logits behind ``logprobs`` and ``entropy``, not those that are returned.
+            return_entropy: True adds ``entropy`` at the targets.
             return_dict: False gives a tuple.
             kwargs: inputs of adapters; what is left is passed to transformers' inner model.
         """
@@ -77,6 +81,8 @@ class NativeMixin(AdapterMixin):
             adapter_inputs=adapter_inputs,
             language_model=self,
             segments=segments,
+            temperature=temperature,
+            return_entropy=return_entropy,
         )
         return result.to_tuple() if return_dict is False else result
 
