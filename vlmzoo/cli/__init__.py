@@ -55,6 +55,7 @@ app.command()(doctor)
 data = typer.Typer(no_args_is_help=True, help="Make and check data.")
 data.command("s2h")(commands.data_s2h)
 data.command("check")(data_commands.data_check)
+data.command("unpack")(data_commands.data_unpack)
 app.add_typer(data, name="data")
 
 

@@ -16,7 +16,7 @@ from vlmzoo.errors import ConfigError
 if TYPE_CHECKING:
     from vlmzoo.data.checking import SourceReport
 
-__all__ = ["data_check"]
+__all__ = ["data_check", "data_unpack"]
 
 _ROWS_BETWEEN_REPORTS = 100
 
@@ -68,6 +68,27 @@ def data_check(
         _show(found, limit_fraction)
     if found.fault_fraction > limit_fraction:
         raise typer.Exit(1)
+
+
+def data_unpack(
+    archive: Annotated[
+        list[str], typer.Argument(metavar="ARCHIVE...", help="A file, its parts, or a pattern in quotes.")
+    ],
+    into: Annotated[Path, typer.Option("--into", help="The folder, made if need be.")],
+) -> None:
+    """Unpack a tar or a zip, also one that was split into parts; run again, it goes on where it stopped."""
+    from vlmzoo.data.archives import unpack
+
+    console = Console(stderr=True)
+    with Progress(TextColumn("{task.description}"), console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("files", total=None)
+
+        def report(done: int) -> None:
+            if done % _ROWS_BETWEEN_REPORTS == 0:
+                progress.update(bar, description=f"{done:,} files")
+
+        number = unpack(archive, into, report=report)
+    typer.echo(f"{number:,} files in {into}")
 
 
 def _source_of(config: str, overrides: list[str]) -> dict[str, Any]:

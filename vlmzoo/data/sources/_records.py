@@ -31,14 +31,20 @@ class RecordSource:
         rule: of the format.
         pictures: finds the images.
 
+    Attributes:
+        left_out: the rows that were left out because an image of theirs is missing, by number from 0.
+
     Raises:
         DataError: if rows with missing images are to be left out, and none remains.
     """
+
+    left_out: array
 
     def __init__(self, rows: Rows, rule: Rule, pictures: PictureFinder) -> None:
         self.rows = rows
         self.rule = rule
         self.pictures = pictures
+        self.left_out = array("Q")
         self._kept = self._with_images() if pictures.on_missing == "skip" else None
 
     @property
@@ -72,10 +78,11 @@ class RecordSource:
 
     def _with_images(self) -> array:
         """Return the rows whose image files are all there; those with other faults stay, to be told."""
-        kept = array("Q", (index for index in range(len(self.rows)) if not self._misses_image(index)))
-        if len(kept) < len(self.rows):
-            num_left_out = len(self.rows) - len(kept)
-            logger.warning("%d of %d rows are left out: their images are missing.", num_left_out, len(self.rows))
+        kept = array("Q")
+        for index in range(len(self.rows)):
+            (self.left_out if self._misses_image(index) else kept).append(index)
+        if self.left_out:
+            logger.warning("%d of %d rows are left out: their images are missing.", len(self.left_out), len(self.rows))
         if not kept:
             raise DataError(
                 f"All {len(self.rows)} rows miss images, the first is {self.rows.place(0)}; check `image_folder` "
