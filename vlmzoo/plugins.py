@@ -19,6 +19,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "adapter": ("vlmzoo.adapters", "ADAPTERS"),
     "benchmark": ("vlmzoo.evaluation.benchmarks", "BENCHMARKS"),
     "encoder": ("vlmzoo.blocks.encoders", "ENCODERS"),
+    "fusion": ("vlmzoo.blocks.fusion", "FUSIONS"),
     "experience": ("vlmzoo.experience", "EXPERIENCES"),
     "family": ("vlmzoo.models", "FAMILIES"),
     "language_model": ("vlmzoo.blocks.language", "LANGUAGE_MODELS"),

@@ -5,6 +5,8 @@ from typing import Any
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from vlmzoo.data.processing import VlmProcessor
+from vlmzoo.models.eagle.configuration import EagleConfig
+from vlmzoo.models.eagle.modeling import EagleVlm
 from vlmzoo.models.llava.configuration import LlavaConfig
 from vlmzoo.models.llava.modeling import LlavaVlm
 from vlmzoo.models.native.modeling import native_class
@@ -22,7 +24,7 @@ def register_auto_classes(*, with_native: bool = False) -> None:
     for model_type in NATIVE if with_native else ():
         native: Any = native_class(model_type)
         AutoModelForImageTextToText.register(native.config_class, native, exist_ok=True)
-    for config_class, model_class in ((LlavaConfig, LlavaVlm),):
+    for config_class, model_class in ((LlavaConfig, LlavaVlm), (EagleConfig, EagleVlm)):
         AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
         AutoModelForImageTextToText.register(config_class, model_class, exist_ok=True)
         AutoProcessor.register(config_class, VlmProcessor, exist_ok=True)

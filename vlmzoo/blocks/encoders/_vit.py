@@ -1,5 +1,6 @@
 """What CLIP's and SigLIP's vision transformers have in common here."""
 
+from collections.abc import Collection
 from typing import Any
 
 from einops import rearrange
@@ -58,6 +59,12 @@ class HiddenStateEncoder(Encoder):
         return rearrange(tokens, "b (h w) c -> b c h w", h=self.grid_size[0])
 
 
-def attention_options(attn_implementation: str | None) -> dict[str, Any]:
-    """Return the keyword arguments that choose the attention of a transformers model."""
-    return {} if attn_implementation is None else {"attn_implementation": attn_implementation}
+def attention_options(attn_implementation: str | None, *, supported: Collection[str] | None = None) -> dict[str, Any]:
+    """Return the keyword arguments that choose the attention of a transformers model.
+
+    Args:
+        attn_implementation: by name; None lets transformers choose.
+        supported: the names that this architecture can run, where not all; others let transformers choose, too.
+    """
+    is_chosen = attn_implementation is not None and (supported is None or attn_implementation in supported)
+    return {"attn_implementation": attn_implementation} if is_chosen else {}

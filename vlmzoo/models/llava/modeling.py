@@ -1,8 +1,5 @@
 """LLaVA: patch tokens of one encoder, projected into the language model (arXiv:2304.08485, section 4.1)."""
 
-import inspect
-from typing import Any
-
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -10,13 +7,11 @@ from transformers import initialization as init
 
 from vlmzoo.blocks.encoders import ENCODERS
 from vlmzoo.blocks.projectors import PROJECTORS
+from vlmzoo.models.attention import encoder_spec
 from vlmzoo.models.composed import ComposedVlm
 from vlmzoo.models.llava.configuration import LlavaConfig
 
 __all__ = ["LlavaVlm"]
-
-_ENCODER_ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
-"""What vision transformers run, too; flex attention pays for long masked texts only."""
 
 
 class LlavaVlm(ComposedVlm):
@@ -30,23 +25,13 @@ class LlavaVlm(ComposedVlm):
 
     def __init__(self, config: LlavaConfig) -> None:
         super().__init__(config)
-        self.encoder = ENCODERS.build(self._encoder_spec(config))
+        self.encoder = ENCODERS.build(encoder_spec(config.encoder, getattr(config, "_attn_implementation", None)))
         self.projector = PROJECTORS.build(
             config.projector,
             in_dim=self.encoder.out_channels,
             out_dim=self.language_model.config.hidden_size,
         )
         self.post_init()
-
-    @staticmethod
-    def _encoder_spec(config: LlavaConfig) -> dict[str, Any]:
-        """Return the encoder's spec; one that takes an attention implementation gets the model's."""
-        spec = dict(config.encoder)
-        attention = getattr(config, "_attn_implementation", None)
-        takes_it = "attn_implementation" in inspect.signature(ENCODERS.entry(spec["type"]).build).parameters
-        if takes_it and attention in _ENCODER_ATTENTION:
-            spec.setdefault("attn_implementation", attention)
-        return spec
 
     @property
     def num_image_tokens(self) -> int:
