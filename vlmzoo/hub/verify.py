@@ -18,7 +18,7 @@ def verify_model(model: str | PreTrainedModel, source: str | Path, *, layout: st
 
     Args:
         model: a card of the zoo, which is built on the meta device, or a model.
-        source: a folder of weights, of which only headers are read, or a manifest: a JSON file that holds ``shapes``.
+        source: a folder of weights, of which only headers are read, or a manifest, as `read_manifest` takes it.
         layout: a key table of the model's family; None takes the one that knows most of the keys.
 
     Returns:
@@ -40,14 +40,16 @@ def read_manifest(path: str | Path) -> dict[str, Shape]:
     """Read the keys and shapes that a manifest lists.
 
     Args:
-        path: a JSON file, ``{"shapes": {key: [rows, columns, …]}, …}``; buffers stand among the shapes.
+        path: a JSON file, ``{"shapes": {key: [rows, columns, …]}, …}``, or ``state_dict`` in place of ``shapes``;
+            buffers stand among them.
 
     Raises:
         CheckpointError: if it is not one.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        shapes = {key: tuple(int(side) for side in shape) for key, shape in content["shapes"].items()}
+        listed = content["shapes"] if "shapes" in content else content["state_dict"]
+        shapes = {key: tuple(int(side) for side in shape) for key, shape in listed.items()}
         unlisted = sorted(set(content.get("buffers", ())) - shapes.keys())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(

@@ -54,6 +54,8 @@ class KeyTable:
         renames: pattern of theirs to pattern of ours.
         drops: patterns of theirs that are left out on reading, each with the reason; they go before renames.
         cuts: keys of theirs whose last rows may be left out on reading.
+        unread: patterns of theirs, renamed as well, of tensors that no forward pass reads, each with the reason: they
+            are taken where they fit, and neither their absence nor another shape is a fault.
 
     Raises:
         ConfigError: if the table could not be undone.
@@ -64,9 +66,10 @@ class KeyTable:
     renames: Mapping[str, str]
     drops: Mapping[str, str] = field(default_factory=dict)
     cuts: Mapping[str, RowCut] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _ = self._dropped  # is read at once, so that a faulty pattern fails here
+        _ = self._dropped, self._unread  # are read at once, so that a faulty pattern fails here
         for theirs, ours in self._rules:
             if theirs.placeholders != ours.placeholders:
                 raise ConfigError(f"`{theirs.text}` and `{ours.text}` must name the same placeholders.")
@@ -86,9 +89,17 @@ class KeyTable:
     def _dropped(self) -> list[tuple[Pattern, str]]:
         return [(Pattern(theirs), reason) for theirs, reason in self.drops.items()]
 
+    @cached_property
+    def _unread(self) -> list[tuple[Pattern, str]]:
+        return [(Pattern(theirs), reason) for theirs, reason in self.unread.items()]
+
     def reason_to_drop(self, key: str) -> str | None:
         """Return why a published key is left out on reading, or None if it is read."""
         return next((reason for pattern, reason in self._dropped if pattern.match(key) is not None), None)
+
+    def reason_unread(self, key: str) -> str | None:
+        """Return why it does not matter whether a published key is there, or None if it does."""
+        return next((reason for pattern, reason in self._unread if pattern.match(key) is not None), None)
 
     def knows(self, key: str) -> bool:
         """Say whether a published key is renamed or dropped by this table."""
@@ -180,6 +191,8 @@ def compare_keys(
         for key, found in shapes.items():
             reason = table.reason_to_drop(key)
             ours = table.to_ours(key) if table.knows(key) else None
+            if reason is None and ours is not None and expected.get(ours) != found:
+                reason = table.reason_unread(key)
             if reason is not None:
                 dropped[key] = reason
             elif ours is None or ours not in expected or ours in filled:
@@ -193,15 +206,21 @@ def compare_keys(
                     mismatched.append(Mismatch(key, expected[ours], found))
     held = filled.union(*(group for group in ties if not filled.isdisjoint(group)))
     tables = [table for table, _ in sources]
+    lacking = [key for key in expected if key not in held and not _is_unread(key, tables)]
     return KeyReport(
         layout=" + ".join(table.layout for table in tables),
         num_matched=len(filled) - len(mismatched),
-        missing=tuple(_published_name(key, tables) for key in expected if key not in held),
+        missing=tuple(_published_name(key, tables) for key in lacking),
         unexpected=tuple(unexpected),
         mismatched=tuple(mismatched),
         dropped=dropped,
         cut=cut,
     )
+
+
+def _is_unread(key: str, tables: Iterable[KeyTable]) -> bool:
+    """Say whether nothing reads a tensor of ours, according to a layout that names it."""
+    return any(table.names(key) and table.reason_unread(table.to_theirs(key)) is not None for table in tables)
 
 
 def _published_name(key: str, tables: Iterable[KeyTable]) -> str:

@@ -77,6 +77,8 @@ def load_into(
     places = {name: group for group in ties for name in group}
     filled: set[str] = set()
     for key, name, tensor in _tensors_of(sources, adapter):
+        if key in report.dropped:
+            continue
         names = places.get(name, frozenset({name}))
         tensor = tensor[: expected[name][0]] if key in report.cut else tensor
         if filled & names:
@@ -84,6 +86,9 @@ def load_into(
         else:
             _fill(model, names, tensor, dtype=dtype, device=device)
         filled.add(name)
+    for name in expected.keys() - filled.union(*(group for group in ties if not filled.isdisjoint(group))):
+        nothing = torch.zeros(expected[name])  # nobody reads it, or the report would not be clean
+        _fill(model, frozenset({name}), nothing, dtype=dtype, device=device)
     return report
 
 

@@ -88,7 +88,7 @@ def test_the_base_may_be_named_instead_of_written_again(base_name, tmp_path):
     assert_same(model, loaded)
 
 
-@pytest.mark.parametrize("name", ["llava-llama", "two-encoders"])
+@pytest.mark.parametrize("name", ["llava-llama", "eagle"])
 def test_auto_classes_restore_the_adapters_of_composed_models(name, tmp_path):
     model = make_trained(name)
     folder = save_model(model, model.processor, tmp_path / "model")

@@ -6,6 +6,7 @@ from torch import nn
 
 from vlmzoo.blocks.encoders import ENCODERS
 from vlmzoo.blocks.encoders.timm import TimmEncoder
+from vlmzoo.blocks.fusion import FUSIONS
 from vlmzoo.blocks.language import LANGUAGE_MODELS
 from vlmzoo.blocks.language.causal_lm import (
     apply_head,
@@ -18,7 +19,7 @@ from vlmzoo.blocks.projectors import PROJECTORS
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.models import FAMILIES
 
-MODULES = [(ENCODERS, name) for name in ENCODERS.names()] + [(PROJECTORS, name) for name in PROJECTORS.names()]
+MODULES = [(registry, name) for registry in (ENCODERS, FUSIONS, PROJECTORS) for name in registry.names()]
 ids = [f"{registry.kind}-{name}" for registry, name in MODULES]
 
 
@@ -31,6 +32,8 @@ def make_input(block):
     generator = torch.Generator().manual_seed(1)
     if hasattr(block, "image_size"):
         return torch.randn(2, 3, *block.image_size, generator=generator)
+    if hasattr(block, "num_tokens"):
+        return [torch.randn(2, *shape, generator=generator) for shape in block.shapes]
     width = (
         block.in_features if isinstance(block, nn.Linear) else getattr(next(block.children(), None), "in_features", 8)
     )
@@ -43,6 +46,8 @@ def test_blocks_give_the_shape_that_they_promise(registry, name):
     output = block(make_input(block))
     if registry is ENCODERS:
         assert output.shape == (2, block.out_channels, *block.grid_size)
+    elif registry is FUSIONS:
+        assert output.shape == (2, block.num_tokens, block.out_dim)
     else:
         assert output.shape == (2, 5, registry.entry(name).tiny["out_dim"])
 
@@ -50,16 +55,18 @@ def test_blocks_give_the_shape_that_they_promise(registry, name):
 @pytest.mark.parametrize(("registry", "name"), MODULES, ids=ids)
 def test_gradients_reach_every_parameter_that_the_output_depends_on(registry, name):
     block = build(registry, name)
-    inputs = make_input(block).requires_grad_()
-    block(inputs).square().sum().backward()
-    assert inputs.grad.abs().any()
+    inputs = make_input(block)
+    leaves = [leaf.requires_grad_() for leaf in (inputs if isinstance(inputs, list) else [inputs])]
+    (block(inputs) ** 3).sum().backward()  # of squares behind a last norm, the gradient would be nothing
+    assert all(leaf.grad.abs().any() for leaf in leaves)
     idle = [n for n, p in block.named_parameters() if p.grad is None or not p.grad.abs().any()]
     unread = (
         "post_layernorm",
         "layers.1.",
         "k_proj.bias",
         "qkv.bias",
-    )  # after the selected layer; softmax ignores key biases
+        "class_embedding",
+    )  # after the selected layer, or dropped before the first; softmax ignores key biases
     assert all(any(part in name for part in unread) for name in idle), idle
 
 
@@ -74,7 +81,7 @@ def test_a_state_dict_carries_everything_and_a_seed_decides_everything(registry,
     assert torch.equal(first(inputs), other(inputs))
 
 
-@pytest.mark.parametrize("registry", [ENCODERS, PROJECTORS, LANGUAGE_MODELS, FAMILIES], ids=lambda r: r.kind)
+@pytest.mark.parametrize("registry", [ENCODERS, FUSIONS, PROJECTORS, LANGUAGE_MODELS, FAMILIES], ids=lambda r: r.kind)
 def test_every_entry_says_where_it_comes_from(registry):
     assert all(entry.source for entry in registry)
 
@@ -100,7 +107,7 @@ def test_encoders_refuse_what_cannot_be():
         ENCODERS.build({"type": "clip", "image_size": 30, "num_layers": 1, "hidden_size": 32, "num_heads": 2})
     with pytest.raises(ConfigError, match="within ±2 layers, but is -9"):
         ENCODERS.build({"type": "clip", **ENCODERS.entry("clip").tiny, "select_layer": -9})
-    with pytest.raises(ConfigError, match="pair of positive pixels"):
+    with pytest.raises(ConfigError, match="pair of positive integers"):
         ENCODERS.build({"type": "timm", "model_name": "resnet18", "image_size": [1, 2, 3]})
     encoder = build(ENCODERS, "clip")
     with pytest.raises(ShapeError, match="use the model's own processor"):

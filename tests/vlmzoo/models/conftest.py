@@ -44,6 +44,29 @@ def make_architecture(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+TINY_ENCODERS: list[dict[str, Any]] = [
+    {
+        "type": "clip_hr",
+        "image_size": 28,
+        "native_size": 28,
+        "patch_size": 14,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_layers": 2,
+        "num_heads": 2,
+    },
+    {"type": "convnext", "image_size": 64, "depths": [1, 1, 1, 1], "dims": [8, 12, 16, 24]},
+]
+
+
+def make_eagle_architecture(**changes: Any) -> dict[str, Any]:
+    """Describe an Eagle of two encoders, 4 tokens an image, with a tokenizer of its own."""
+    below = make_architecture(family="eagle", encoders=TINY_ENCODERS, fusion={"type": "channel_concat", "grid_size": 2})
+    del below["encoder"]
+    below["processor"]["image"]["size"] = 64
+    return below | changes
+
+
 @pytest.fixture
 def architecture() -> dict[str, Any]:
     return make_architecture()

@@ -4,27 +4,14 @@ Letters: B images, C channels of a feature map, (H, W) pixels, (h, w) grid.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from vlmzoo.errors import ConfigError, ShapeError
+from vlmzoo.errors import ShapeError
 from vlmzoo.registry import Registry
 
-__all__ = ["ENCODERS", "Encoder", "as_height_width"]
-
-
-def as_height_width(size: int | Sequence[int], *, name: str = "image_size") -> tuple[int, int]:
-    """Read a side or a ``(height, width)`` pair, in pixels.
-
-    Raises:
-        ConfigError: if it is neither, or not positive.
-    """
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
-        raise ConfigError(f"`{name}` must be a side or a (height, width) pair of positive pixels, but is {size!r}.")
-    return pair[0], pair[1]
+__all__ = ["ENCODERS", "Encoder"]
 
 
 class Encoder(nn.Module):

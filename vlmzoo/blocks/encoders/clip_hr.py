@@ -14,7 +14,8 @@ __all__ = ["HighResolutionClipEncoder"]
 
 @ENCODERS.register(
     "clip_hr",
-    source="Eagle, arXiv:2408.15998, section 3; NVlabs/EAGLE@fef95f1, eagle/model/multimodal_encoder/hr_clip_encoder.py",
+    source="Eagle, arXiv:2408.15998, section 3; NVlabs/EAGLE@fef95f1, "
+    "eagle/model/multimodal_encoder/hr_clip_encoder.py",
     tiny={
         "image_size": 42,
         "native_size": 28,

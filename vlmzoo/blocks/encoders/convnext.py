@@ -6,7 +6,8 @@ import torch
 from timm.models.convnext import ConvNeXt
 from torch import Tensor
 
-from vlmzoo.blocks.encoders import ENCODERS, Encoder, as_height_width
+from vlmzoo.blocks.encoders import ENCODERS, Encoder
+from vlmzoo.blocks.sizes import as_height_width
 from vlmzoo.errors import ConfigError
 
 __all__ = ["ConvNextEncoder"]

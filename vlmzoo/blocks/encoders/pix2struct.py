@@ -99,6 +99,7 @@ class Pix2StructEncoder(Encoder):
             num_hidden_layers=num_layers,
             num_attention_heads=num_heads,
             seq_len=max_side,
+            initializer_range=0.02,  # transformers' 1e-10 is for weights that are loaded; nothing could learn from it
         )
         self.vision = Pix2StructVisionModel._from_config(
             config, **attention_options(attn_implementation, supported=("sdpa", "eager"))

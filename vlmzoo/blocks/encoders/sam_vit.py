@@ -108,6 +108,7 @@ class SamVitEncoder(Encoder):
             global_attn_indexes=list(global_layers),
             num_pos_feats=neck_channels // 2,
             output_channels=neck_channels,
+            initializer_range=0.02,  # transformers' 1e-10 is for weights that are loaded; nothing could learn from it
         )
         vision: Any = SamVisionEncoder._from_config(
             config, **attention_options(attn_implementation, supported=("sdpa", "eager"))

@@ -7,7 +7,8 @@ import timm
 import torch
 from torch import Tensor
 
-from vlmzoo.blocks.encoders import ENCODERS, Encoder, as_height_width
+from vlmzoo.blocks.encoders import ENCODERS, Encoder
+from vlmzoo.blocks.sizes import as_height_width
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 

@@ -6,8 +6,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from vlmzoo.blocks.encoders import as_height_width
 from vlmzoo.blocks.fusion import FUSIONS, Fusion, resize_bilinear
+from vlmzoo.blocks.sizes import as_height_width
 from vlmzoo.errors import ConfigError
 
 __all__ = ["ChannelConcatFusion"]
@@ -42,7 +42,7 @@ class ChannelConcatFusion(Fusion):
     ) -> None:
         super().__init__(channels=channels, grid_sizes=grid_sizes)
         finest = max(grid_sizes, key=lambda grid: grid[0] * grid[1])
-        self.grid_size = as_height_width(grid_size, name="grid_size") if grid_size is not None else tuple(finest)
+        self.grid_size = as_height_width(finest if grid_size is None else grid_size, name="grid_size")
         height, width = self.grid_size
         for number, (own_height, own_width) in enumerate(grid_sizes):
             if own_height * width != own_width * height:

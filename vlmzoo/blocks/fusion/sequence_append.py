@@ -6,8 +6,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vlmzoo.blocks.encoders import as_height_width
 from vlmzoo.blocks.fusion import FUSIONS, Fusion, resize_bilinear
+from vlmzoo.blocks.sizes import as_height_width
 
 __all__ = ["SequenceAppendFusion"]
 

@@ -1,12 +1,15 @@
 """Eagle: one image through several encoders, their maps fused on one grid (arXiv:2408.15998, section 3)."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
-from vlmzoo.blocks.encoders import ENCODERS, Encoder, as_height_width
+from vlmzoo.blocks.encoders import ENCODERS, Encoder
 from vlmzoo.blocks.fusion import FUSIONS, resize_bilinear
 from vlmzoo.blocks.projectors import PROJECTORS
+from vlmzoo.blocks.sizes import as_height_width
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.models.attention import encoder_spec
 from vlmzoo.models.composed import ComposedVlm
@@ -66,7 +69,8 @@ class EagleVlm(ComposedVlm):
                 f"`pixel_values` must be (images, 3, {self.image_size[0]}, {self.image_size[1]}), but is "
                 f"{tuple(pixel_values.shape)} instead; use the model's own processor."
             )
-        return [encoder(resize_bilinear(pixel_values, encoder.image_size)) for encoder in self.encoders]
+        encoders = cast("list[Encoder]", list(self.encoders))
+        return [encoder(resize_bilinear(pixel_values, encoder.image_size)) for encoder in encoders]
 
     def project(self, feature_maps: list[Tensor]) -> Tensor:
         """Fuse and project K maps, the k-th ``(images, C_k, h_k, w_k)``, into ``(images, N, D)``."""
