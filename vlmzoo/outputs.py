@@ -28,7 +28,7 @@ class VlmOutput(ModelOutput):
             0 at positions that are not targets. Only if ``labels`` were given.
         entropy: ``(B, T)`` in float32, nats: at t the entropy of what is predicted there, on request; 0 at positions
             that are not targets.
-        past_key_values: the key-value cache, when in use.
+        cache: the key-value cache, when in use.
         hidden_states: one ``(B, T, D)`` per layer, on request.
         attentions: one ``(B, heads, T, T)`` per layer, on request.
         image_features: ``(images, N, D)``, projected, on request.
@@ -39,7 +39,7 @@ class VlmOutput(ModelOutput):
     logits: Tensor | None = None
     logprobs: Tensor | None = None
     entropy: Tensor | None = None
-    past_key_values: Any = None
+    cache: Any = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     image_features: Tensor | None = None

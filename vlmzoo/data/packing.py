@@ -76,19 +76,19 @@ class Segments:
 
     @classmethod
     def of(
-        cls, position_ids: Tensor | None, *, attention_mask: Tensor | None = None, past_key_values: Any = None
+        cls, position_ids: Tensor | None, *, attention_mask: Tensor | None = None, cache: Any = None
     ) -> "Segments | None":
         """Find the rows in positions that start anew with each of them.
 
         Args:
             position_ids: ``(1, T)``, or ``(4, 1, T)`` with the text positions before those of multimodal rotary ones.
             attention_mask: a packed batch has none, for it has no gaps.
-            past_key_values: a packed batch has none, for it is not generated.
+            cache: a packed batch has none, for it is not generated.
 
         Returns:
             The rows, or None if the batch is not packed.
         """
-        if position_ids is None or attention_mask is not None or past_key_values is not None:
+        if position_ids is None or attention_mask is not None or cache is not None:
             return None
         if position_ids.ndim == 3 and position_ids.shape[0] == 4:
             position_ids = position_ids[0]

@@ -63,7 +63,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["cache"]
 
     language_model: PreTrainedModel
     part_prefixes = {"encoder": ("encoder.",), "projector": ("projector.",), "language_model": ("language_model.",)}
@@ -145,7 +145,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
         inputs_embeds: Tensor | None = None,
         pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
@@ -163,7 +163,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             attention_mask: ``(B, T)``, 1 where a token counts.
             position_ids: ``(B, T)``; None counts the attended tokens. Where a single sequence without mask and
                 cache starts anew in them, it is packed, and its rows are kept apart.
-            past_key_values: the key-value cache; images enter with the first call only.
+            cache: the key-value cache; images enter with the first call only.
             inputs_embeds: ``(B, T, D)`` in place of ``input_ids``.
             pixel_values: ``(images, 3, H, W)`` over the whole batch, in the order of the placeholders.
             labels: ``(B, T)``, ``input_ids`` at targets and -100 elsewhere; asks for ``logprobs`` and ``loss``.
@@ -180,7 +180,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         adapter_inputs = self._take_adapter_inputs(kwargs)
         if labels is not None:
             kwargs.setdefault("use_cache", False)
-        segments = Segments.of(position_ids, attention_mask=attention_mask, past_key_values=past_key_values)
+        segments = Segments.of(position_ids, attention_mask=attention_mask, cache=cache)
         if segments is not None and position_ids is not None:
             attention_mask, position_ids = place_rows(self, segments, input_ids=input_ids, position_ids=position_ids)
             if len(segments.lengths) > 1:
@@ -189,7 +189,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             pixel_values=pixel_values,
             **kwargs,
@@ -218,7 +218,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         *,
         input_ids: Tensor | None,
         attention_mask: Tensor | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
         inputs_embeds: Tensor | None = None,
         pixel_values: Tensor | None = None,
         **kwargs: Any,
@@ -231,8 +231,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             inputs_embeds, features = self.embed(input_ids, pixel_values)
         outputs = self.get_decoder()(
             inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask if past_key_values is not None else _needed(attention_mask),
-            past_key_values=past_key_values,
+            attention_mask=attention_mask if cache is not None else _needed(attention_mask),
+            cache=cache,
             **kwargs,
         )
         return outputs, features

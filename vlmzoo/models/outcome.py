@@ -51,7 +51,7 @@ class OutcomeMixin(Adapted):
         """Go from the decoder's hidden states to logits, log-probabilities, loss and the adapters' outputs."""
         hidden = outputs.last_hidden_state
         result = VlmOutput(
-            past_key_values=outputs.past_key_values,
+            cache=outputs.cache,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )

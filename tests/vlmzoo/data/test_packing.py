@@ -133,7 +133,7 @@ def test_transformers_varlen_kernels_find_the_same_rows(lengths):
     [
         {"position_ids": None},
         {"position_ids": torch.tensor([[0, 1, 2]]), "attention_mask": torch.ones(1, 3)},
-        {"position_ids": torch.tensor([[0, 1, 2]]), "past_key_values": object()},
+        {"position_ids": torch.tensor([[0, 1, 2]]), "cache": object()},
         {"position_ids": torch.tensor([[0, 1], [0, 1]])},
         {"position_ids": torch.tensor([[5]])},
         {"position_ids": torch.tensor([[0, 1, 3]])},

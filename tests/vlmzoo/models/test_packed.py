@@ -349,7 +349,7 @@ def test_rows_stay_apart_without_labels_and_begin_no_cache(name, attention):
     rows = [make_row(model, index) for index in range(3)]
     packed, collate = PackedCollator()([rows]).inputs, Collator(pad_token_id=model.processor.padding_id)
     found = model(**{name: value for name, value in packed.items() if name != "labels"})
-    assert found.past_key_values is None
+    assert found.cache is None
     alone = torch.cat([model(**collate([row]).inputs).logits for row in rows], dim=1)
     torch.testing.assert_close(found.logits, alone, atol=1e-4, rtol=0)
 

@@ -60,8 +60,7 @@ class NativeMixin(AdapterMixin):
         adapter_inputs = self._take_adapter_inputs(kwargs)
         if labels is not None:
             kwargs.setdefault("use_cache", False)
-        position_ids, cache = kwargs.get("position_ids"), kwargs.get("past_key_values")
-        segments = Segments.of(position_ids, attention_mask=attention_mask, past_key_values=cache)
+        segments = Segments.of(kwargs.get("position_ids"), attention_mask=attention_mask, cache=kwargs.get("cache"))
         if segments is not None:
             attention_mask, kwargs["position_ids"] = place_rows(self, segments, input_ids=input_ids, **kwargs)
             if len(segments.lengths) > 1:
