@@ -90,9 +90,11 @@ class OptimConfig(_Strict):
     max_grad_norm: Number = Field(default=1.0, ge=0.0)
     """Clip the global norm of the gradient at this; 0 leaves it."""
     part_learning_rates: dict[str, Number] = Field(default_factory=dict)
-    """Peak learning rate of single parts, e.g. ``{projector: 1.0e-3}``."""
+    """Peak learning rate of parts, or of modules within one, e.g. ``{projector: 1.0e-3, encoders.0: 1.0e-5}``."""
+    layer_decay: dict[str, Annotated[Number, Field(gt=0.0, le=1.0)]] = Field(default_factory=dict)
+    """From layer to layer towards the input, the rate is multiplied by this, e.g. ``{encoder: 0.9}``."""
     frozen: list[str] = Field(default_factory=list)
-    """Parts that do not learn, e.g. ``[encoder]``."""
+    """Parts, or modules within one, that do not learn, e.g. ``[encoder]``."""
     schedule: ScheduleConfig = ScheduleConfig()
     """How the learning rate moves."""
 
