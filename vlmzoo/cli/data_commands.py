@@ -144,6 +144,7 @@ def _lines(found: "SourceReport", limit_fraction: float) -> list[tuple[str, str]
         ("corrupt", f"{found.num_faults:,} ({found.fault_fraction:.2%}; {verdict} of {limit_fraction:.2%})"),
         ("with images", f"{found.num_with_images:,}"),
         ("images", f"{found.num_images:,}" + _spread(found.image_sides.to_dict(), "pixels on the longer side")),
+        *([("masks", f"{found.num_masks:,}, of which {found.num_empty_masks:,} are empty")] if found.num_masks else []),
         ("turns", _spread(found.turns_per_row.to_dict(), "in a row").lstrip(", ")),
         ("without an answer", f"{found.num_without_answer:,}"),
         ("repeated ids", repeated),

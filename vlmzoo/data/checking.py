@@ -59,6 +59,8 @@ class SourceReport:
         turns_per_row: how many turns a row has.
         text_lengths: characters in a turn, by role.
         image_sides: pixels of the longer side.
+        num_masks: in the good rows.
+        num_empty_masks: to which no pixel belongs.
         faults: how many, by kind.
         first_faults: the sentences of the first few, by kind.
     """
@@ -74,6 +76,8 @@ class SourceReport:
     turns_per_row: Spread = field(default_factory=Spread)
     text_lengths: dict[str, Spread] = field(default_factory=dict)
     image_sides: Spread = field(default_factory=Spread)
+    num_masks: int = 0
+    num_empty_masks: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     first_faults: dict[str, list[str]] = field(default_factory=dict)
 
@@ -113,6 +117,8 @@ class SourceReport:
         self.turns_per_row.add(len(sample.messages))
         for size in sizes:
             self.image_sides.add(max(size))
+        self.num_masks += len(sample.masks)
+        self.num_empty_masks += sum(mask.area == 0 for mask in sample.masks)
         for message in sample.messages:
             self.turns[message["role"]] += 1
             self.text_lengths.setdefault(message["role"], Spread()).add(_num_characters(message))

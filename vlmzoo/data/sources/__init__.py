@@ -23,6 +23,8 @@ FaultKind: TypeAlias = Literal[
     "image count",
     "missing image",
     "broken image",
+    "broken mask",
+    "mask size",
 ]
 """What can be wrong with a row."""
 
