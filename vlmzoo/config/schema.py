@@ -161,6 +161,8 @@ class RunConfig(_Strict):
     """Parts whose activations are computed again in the backward pass instead of being kept."""
     compile: bool = False
     """Whether torch.compile makes the model's kernels."""
+    feature_cache: str | None = None
+    """A folder that keeps what frozen encoders make of images: they run once an image, not once an epoch."""
     checkpoints: CheckpointConfig = CheckpointConfig()
     """When the run is written down."""
     overwrite: bool = False

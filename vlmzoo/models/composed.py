@@ -16,6 +16,7 @@ from vlmzoo.blocks.language.causal_lm import build_language_model
 from vlmzoo.data.packing import Segments
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.models.adapting import AdapterMixin
+from vlmzoo.models.feature_cache import FeatureCache
 from vlmzoo.models.packed import place_rows
 from vlmzoo.outputs import VlmOutput
 
@@ -51,7 +52,8 @@ class ComposedConfig(PreTrainedConfig):
 class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
     """Encoders, a projector and a language model; families say how images become features.
 
-    A family builds its parts in ``__init__``, sets ``self.language_model`` and implements :meth:`image_features`.
+    A family builds its parts in ``__init__``, sets ``self.language_model`` and implements :meth:`feature_maps` and
+    :meth:`project`.
     """
 
     config_class = ComposedConfig
@@ -66,6 +68,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
     _skip_keys_device_placement = ["cache"]
 
     language_model: PreTrainedModel
+    feature_cache: FeatureCache | None = None
+    """Keeps what frozen encoders make of images, in training."""
     part_prefixes = {"encoder": ("encoder.",), "projector": ("projector.",), "language_model": ("language_model.",)}
 
     def __init__(self, config: ComposedConfig) -> None:
@@ -75,8 +79,18 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         self.language_model = build_language_model(config.text_config)
 
     @abstractmethod
+    def feature_maps(self, pixel_values: Tensor) -> list[Tensor]:
+        """Encode images with each of K encoders: ``(images, 3, H, W)`` to K maps ``(images, C_k, h_k, w_k)``."""
+
+    @abstractmethod
+    def project(self, feature_maps: list[Tensor]) -> Tensor:
+        """Turn K maps, the k-th ``(images, C_k, h_k, w_k)``, into visual tokens ``(images, N, D)``."""
+
     def image_features(self, pixel_values: Tensor) -> Tensor:
-        """Encode and project images: ``(images, 3, H, W)`` to ``(images, N, D)``."""
+        """Encode and project images: ``(images, 3, H, W)`` to ``(images, N, D)``, from the cache where there is one."""
+        if self.feature_cache is None or not self.training:
+            return self.project(self.feature_maps(pixel_values))
+        return self.project(self.feature_cache.maps(pixel_values, self.feature_maps, together=self.always_look))
 
     @property
     @abstractmethod

@@ -7,11 +7,13 @@ from vlmzoo.config.schema import RunConfig
 from vlmzoo.distributed import world_size
 from vlmzoo.errors import ConfigError, MemoryLimitError
 from vlmzoo.models.assembler import architecture_of
+from vlmzoo.models.composed import ComposedVlm
+from vlmzoo.models.feature_cache import FeatureCache
 from vlmzoo.registry import nearest_hint
 from vlmzoo.zoo.card import read_architecture
 from vlmzoo.zoo.memory import forecast_memory
 
-__all__ = ["checkpoint_activations", "compile_model", "forecast_sentence"]
+__all__ = ["checkpoint_activations", "compile_model", "forecast_sentence", "keep_features"]
 
 
 def checkpoint_activations(model: Any, parts: Sequence[str]) -> int:
@@ -47,6 +49,26 @@ def checkpoint_activations(model: Any, parts: Sequence[str]) -> int:
     if empty:
         raise ConfigError(f"Part `{empty[0]}` has no blocks whose activations can be computed again; leave it out.")
     return sum(chosen.values())
+
+
+def keep_features(model: Any, folder: str | None) -> None:
+    """Let a model keep on disk what its frozen encoders make of images.
+
+    Args:
+        model: what is frozen in it is frozen already, and its weights are whole.
+        folder: of the cache; None for none.
+
+    Raises:
+        ConfigError: if the encoders learn, or are not ours to call.
+    """
+    if folder is None:
+        return
+    if not isinstance(model, ComposedVlm):
+        raise ConfigError("`feature_cache` needs a composed base; leave it out for a native one.")
+    encoders = [model.get_submodule(prefix.removesuffix(".")) for prefix in model.part_prefixes["encoder"]]
+    named = ("encoder", "encoders", "image_size")
+    described = {name: getattr(model.config, name) for name in named if hasattr(model.config, name)}
+    model.feature_cache = FeatureCache(folder, encoders, description=described)
 
 
 def compile_model(model: Any) -> None:

@@ -29,7 +29,7 @@ from vlmzoo.models.packed import enable_packing
 from vlmzoo.objectives import OBJECTIVES, Objective
 from vlmzoo.runs.checkpointing import Checkpointer
 from vlmzoo.runs.conclude import conclude
-from vlmzoo.runs.efficiency import checkpoint_activations, compile_model, forecast_sentence
+from vlmzoo.runs.efficiency import checkpoint_activations, compile_model, forecast_sentence, keep_features
 from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.memory import keep_freed_memory
@@ -191,4 +191,5 @@ def _engine_of(config: RunConfig, model: Any, device: str, folder: RunFolder) ->
     if is_main():
         dump_resolved(config, folder.root, deepspeed=spec)
     groups = parameter_groups(model, config.optim)
+    keep_features(model, config.feature_cache)
     return make_engine(model, groups, spec, make_schedule(config.optim.schedule, config.num_steps))

@@ -76,10 +76,6 @@ class EagleVlm(ComposedVlm):
         """Fuse and project K maps, the k-th ``(images, C_k, h_k, w_k)``, into ``(images, N, D)``."""
         return self.projector(self.fusion(feature_maps))
 
-    def image_features(self, pixel_values: Tensor) -> Tensor:
-        """Encode, fuse and project images or tiles: ``(images, 3, H, W)`` to ``(images, N, D)``."""
-        return self.project(self.feature_maps(pixel_values))
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise fusion and projector so that they keep the scale of what they project."""

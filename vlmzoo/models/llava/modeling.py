@@ -39,10 +39,13 @@ class LlavaVlm(ComposedVlm):
         height, width = self.encoder.grid_size
         return height * width
 
-    def image_features(self, pixel_values: Tensor) -> Tensor:
-        """Encode and project images: ``(images, 3, H, W)`` to ``(images, N, D)``, row by row over the grid."""
-        feature_map = self.encoder(pixel_values)
-        return self.projector(rearrange(feature_map, "b c h w -> b (h w) c"))
+    def feature_maps(self, pixel_values: Tensor) -> list[Tensor]:
+        """Encode images: ``(images, 3, H, W)`` to one map ``(images, C, h, w)``."""
+        return [self.encoder(pixel_values)]
+
+    def project(self, feature_maps: list[Tensor]) -> Tensor:
+        """Project one map ``(images, C, h, w)`` into ``(images, N, D)``, row by row over the grid."""
+        return self.projector(rearrange(feature_maps[0], "b c h w -> b (h w) c"))
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
