@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vlmzoo.data.adapter_inputs import AdapterInputs
 
-__all__ = ["Adapter", "AdapterContext", "Host"]
+__all__ = ["Adapter", "AdapterContext", "GenerationContext", "Host"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,27 @@ class AdapterContext:
     token_ids: Mapping[str, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class GenerationContext:
+    """What an adapter is given when a generation is over.
+
+    Args:
+        sequences: ``(B, L)``, prompts and what was generated; B counts completions.
+        prompt_length: positions of the prompts, padding included.
+        places: ``(K, 2)`` by token: row and column of each of the adapter's tokens, row by row, prompts included.
+        states: ``(K, D)`` by token: the last hidden states, after the final norm, that predicted them.
+        inputs: the adapter's own inputs, by name, for the prompts.
+        token_ids: ids of the adapter's special tokens.
+    """
+
+    sequences: Tensor
+    prompt_length: int
+    places: Mapping[str, Tensor]
+    states: Mapping[str, Tensor]
+    inputs: Mapping[str, Tensor]
+    token_ids: Mapping[str, int]
+
+
 class Adapter(nn.Module):
     """The base class of all adapters.
 
@@ -75,6 +96,10 @@ class Adapter(nn.Module):
     """Objectives by name, ``{type: …, weight: …}``, that a run adds to its own unless it says otherwise."""
     trainable: Sequence[str] = ("",)
     """Beginnings of the names of its own parameters that learn by default; the empty one stands for all."""
+    listens: ClassVar[bool] = False
+    """Whether it turns what was generated into outputs of its own, in ``after_generation``."""
+    transient_options: ClassVar[Sequence[str]] = ()
+    """Options that say where weights come from at the start; a saved folder does not repeat them."""
     freezes_base: ClassVar[bool] = False
     """Whether the base's weights stand still by default while it is attached."""
 
@@ -107,4 +132,12 @@ class Adapter(nn.Module):
         It runs when one of its inputs is given, and always if it declares none. On a cluster it must use its
         parameters equally often on all ranks.
         """
+        return {}
+
+    def starting_weights(self) -> Mapping[str, str]:
+        """Return published weights to start from: a file or a folder for each submodule, by name."""
+        return {}
+
+    def after_generation(self, context: GenerationContext) -> dict[str, Any]:
+        """Compute outputs from what was generated, by name; called where ``listens`` is set and inputs were given."""
         return {}

@@ -93,12 +93,34 @@ class SampleEncoding(_Processor):
             DataError: if image blocks and images differ in number, an image is over the limit, or nothing is to be
                 learned.
         """
+        return self._encode(sample, is_prompt=False)
+
+    def encode_prompt(self, sample: Sample) -> dict[str, Any]:
+        """Encode one conversation that the assistant is to go on with.
+
+        Args:
+            sample: ends with a user's turn.
+
+        Returns:
+            As ``encode``, with the words that open the assistant's turn at the end of ``input_ids``, and no labels.
+
+        Raises:
+            DataError: if the last turn is not a user's, image blocks and images differ in number, or an image is over
+                the limit.
+        """
+        if not sample.messages or sample.messages[-1]["role"] != "user":
+            raise DataError(f"A prompt must end with a user's turn, but sample `{sample.id}` does not.")
+        return self._encode(sample, is_prompt=True)
+
+    def _encode(self, sample: Sample, *, is_prompt: bool) -> dict[str, Any]:
         for inputs in self.adapter_inputs.values():
             sample = inputs.prepare(sample)
         self._check_images(sample)
         pictures = self.encode_images(sample.images)
-        ids, is_target = self._tokenise(sample)
-        if not is_target[1:].any():  # the first position has nothing before it
+        ids, is_target = self._tokenise(sample, is_prompt=is_prompt)
+        if is_prompt:
+            is_target[:] = False
+        elif not is_target[1:].any():  # the first position has nothing before it
             raise DataError(
                 f"Sample `{sample.id}` holds nothing that the assistant says; end it with an assistant turn, and mark "
                 "it with {% generation %} in the chat template."
@@ -126,7 +148,7 @@ class SampleEncoding(_Processor):
         unused = set(getattr(self, "unused_input_names", ())) | {"num_patches"}
         return {name: value for name, value in pictures.items() if name not in unused}
 
-    def _tokenise(self, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    def _tokenise(self, sample: Sample, *, is_prompt: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return ids with one placeholder per image, and what is to be learned of them."""
         messages = self._escape_messages(sample.messages)
         render: Any = render_jinja_template  # annotated for its documented arguments alone
@@ -135,6 +157,7 @@ class SampleEncoding(_Processor):
                 conversations=[messages],
                 chat_template=self.get_template(),
                 return_assistant_tokens_mask=True,
+                add_generation_prompt=is_prompt,
                 **self.tokenizer.special_tokens_map,
             )
         except TemplateError as error:

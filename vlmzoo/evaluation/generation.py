@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vlmzoo.data.conversations import with_images
+from vlmzoo.data.prompting import sampling_exclusions
 from vlmzoo.types import Sample
 
 if TYPE_CHECKING:
@@ -65,21 +66,6 @@ def complete(
         )
         for text, num, row in zip(texts, num_prompt_tokens, rows, strict=True)
     ]
-
-
-def sampling_exclusions(processor: "ProcessorMixin", *, keep: Collection[int] = ()) -> list[int]:
-    """Return the ids that a model must not say: image placeholders and special tokens, the end of sequence excepted.
-
-    A sampled placeholder would stand in the sequence without a visual feature behind it.
-
-    Args:
-        processor: its ``image_token_ids`` and its tokenizer's special tokens count.
-        keep: further special tokens that may be said, e.g. those that an adapter waits for.
-    """
-    tokenizer = processor.tokenizer
-    placeholders = {id for id in getattr(processor, "image_token_ids", ()) if id is not None}
-    allowed = {tokenizer.eos_token_id, *keep}
-    return sorted((placeholders | set(tokenizer.all_special_ids)) - allowed)
 
 
 def _prompt_inputs(

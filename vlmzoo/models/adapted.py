@@ -1,12 +1,13 @@
 """What the rooms of an adapted base share: the fields that one of them sets and another reads."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from vlmzoo.adapters import Adapter
+from vlmzoo.adapters._generation import StateRecorder
 from vlmzoo.adapters.tokens import TokenRows
 from vlmzoo.data.encoding import SampleEncoding
 from vlmzoo.errors import ConfigError
@@ -33,6 +34,7 @@ class Adapted(_Model):
         self.adapter_specs: dict[str, dict[str, Any]] = {}
         self.token_ids: dict[str, int] = {}
         self._processor: SampleEncoding | Callable[[], SampleEncoding] | None = None
+        self._recorder: StateRecorder | None = None
 
     @property
     def attached(self) -> dict[str, Adapter]:
@@ -63,6 +65,7 @@ class Adapted(_Model):
         if not isinstance(self._processor, SampleEncoding):
             return
         add_special_tokens(self._processor.tokenizer, self.token_ids)
+        _check_whole(self._processor.tokenizer, self.token_ids)
         self._processor.allow_tokens(tuple(self.token_ids))
         made = {label: adapter.make_inputs() for label, adapter in self.attached.items()}
         self._processor.adapter_inputs = {label: inputs for label, inputs in made.items() if inputs is not None}
@@ -74,3 +77,15 @@ def add_special_tokens(tokenizer: Any, tokens: Iterable[str]) -> None:
     new = [token for token in tokens if token not in known]
     if new:
         tokenizer.add_special_tokens({"extra_special_tokens": new}, replace_extra_special_tokens=False)
+
+
+def _check_whole(tokenizer: Any, token_ids: Mapping[str, int]) -> None:
+    """Refuse a tokenizer that cuts an adapter's token into pieces, so that it could never be learned or found."""
+    for token, id in token_ids.items():
+        ids = tokenizer(f"a {token}.", add_special_tokens=False)["input_ids"]
+        if tokenizer.convert_tokens_to_ids(token) != id or list(ids).count(id) != 1:
+            pieces = tokenizer.convert_ids_to_tokens(ids)
+            raise ConfigError(
+                f"The tokenizer must keep `{token}` whole as id {id}, but reads `a {token}.` as {pieces}; add it with "
+                "`tokenizer.add_special_tokens`, and check the tokenizer's normaliser."
+            )

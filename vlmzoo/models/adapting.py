@@ -1,6 +1,6 @@
 """What every base has in common: it takes adapters, and with them new tokens, parts, a folder and outputs.
 
-The rooms: `adapted` (state and processor), `new_tokens`, `parts`, `folder`, `outcome`, `idle_encoder`.
+The rooms: `adapted` (state and processor), `new_tokens`, `parts`, `folder`, `outcome`, `generating`, `idle_encoder`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,17 @@ from vlmzoo.adapters import ADAPTERS, Host
 from vlmzoo.errors import ConfigError
 from vlmzoo.models.adapter_specs import Spec, adapter_specs, check_adapters
 from vlmzoo.models.folder import FolderMixin
+from vlmzoo.models.generating import GeneratingMixin
 from vlmzoo.models.idle_encoder import IdleEncoderMixin
 from vlmzoo.models.new_tokens import NewTokensMixin, check_tokens
 from vlmzoo.models.outcome import OutcomeMixin
 from vlmzoo.models.parts import PartsMixin
+from vlmzoo.models.sam.weights import load_published
 
 __all__ = ["AdapterMixin"]
 
 
-class AdapterMixin(FolderMixin, NewTokensMixin, PartsMixin, OutcomeMixin, IdleEncoderMixin):
+class AdapterMixin(FolderMixin, NewTokensMixin, PartsMixin, OutcomeMixin, GeneratingMixin, IdleEncoderMixin):
     """Makes a base of a transformers model: stands before the model's class among the parents.
 
     A base says in ``family`` and ``part_prefixes`` how it is put together.
@@ -77,6 +79,9 @@ class AdapterMixin(FolderMixin, NewTokensMixin, PartsMixin, OutcomeMixin, IdleEn
         for label, adapter in built.items():
             self.adapters[label] = adapter.to(reference.dtype)
             adapter.attach(self)
+            for name, source in adapter.starting_weights().items():
+                load_published(adapter.get_submodule(name), source)
+            specs[label] = {key: value for key, value in specs[label].items() if key not in adapter.transient_options}
         self.adapter_specs |= specs
         self._introduce()
         self._choose_what_learns()

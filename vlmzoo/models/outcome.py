@@ -50,6 +50,8 @@ class OutcomeMixin(Adapted):
     ) -> VlmOutput:
         """Go from the decoder's hidden states to logits, log-probabilities, loss and the adapters' outputs."""
         hidden = outputs.last_hidden_state
+        if self._recorder is not None:
+            self._recorder.see(context["input_ids"], hidden, cache=outputs.cache)
         result = VlmOutput(
             cache=outputs.cache,
             hidden_states=outputs.hidden_states,
