@@ -53,7 +53,7 @@ app.command()(commands.push)
 app.command()(doctor)
 
 data = typer.Typer(no_args_is_help=True, help="Make and check data.")
-data.command("s2h")(commands.data_s2h)
+data.command("s2h")(data_commands.data_s2h)
 data.command("check")(data_commands.data_check)
 data.command("unpack")(data_commands.data_unpack)
 app.add_typer(data, name="data")

@@ -1,21 +1,17 @@
 """What each command does: read its options, call the library, show the answer."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from vlmzoo.errors import ConfigError
 
 __all__ = [
-    "data_s2h",
     "evaluate",
     "export",
     "generate",
@@ -212,43 +208,5 @@ def _refuse_full(out: Path) -> None:
         raise ConfigError(f"`--out` must be a new or empty folder, but `{out}` holds something; choose another.")
 
 
-def data_s2h(
-    task: Annotated[str, typer.Option(help="A synthetic task, e.g. consecutive_table_readout.")],
-    level: Annotated[str, typer.Option(help="simple, medium or hard.")] = "simple",
-    num: Annotated[int, typer.Option("-n", "--num", min=1, help="Instances.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the instances.")] = 0,
-    kinds: Annotated[
-        str, typer.Option(help="Comma-separated: text, image, image_via_text, conversion.")
-    ] = "text,image",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for JSON and PNG files.")] = None,
-    bench: Annotated[bool, typer.Option("--bench", help="Write nothing; measure and print one JSON line.")] = False,
-) -> None:
-    """Write the instances of a synthetic task as files, or measure how fast they are made."""
-    if (out is None) != bench:
-        raise ConfigError("Exactly one of `--out FOLDER` and `--bench` must be given.")
-    from vlmzoo.data.export import bench_task, export_task
-    from vlmzoo.data.synthetic import TASKS
-
-    built = TASKS.build({"type": task, "level": level})
-    if out is None:
-        typer.echo(json.dumps(bench_task(built, num=num, seed=seed)))
-        return
-    names = [kind.strip() for kind in kinds.split(",")]
-    with _progress(f"{task}, {level}") as report:
-        paths = export_task(built, kinds=names, num=num, seed=seed, out_dir=out, report=report)  # type: ignore[arg-type]
-    for path in paths:
-        typer.echo(str(path))
-
-
 def _print_config(config: BaseModel) -> None:
     typer.echo(json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False))
-
-
-@contextmanager
-def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal, nothing elsewhere; give what moves it: (done, of all)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(label)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -1,6 +1,8 @@
-"""Commands about data: look at every row before training does."""
+"""Commands about data: draw synthetic tasks, and look at every row before training does."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +18,7 @@ from vlmzoo.errors import ConfigError
 if TYPE_CHECKING:
     from vlmzoo.data.checking import SourceReport
 
-__all__ = ["data_check", "data_unpack"]
+__all__ = ["data_check", "data_s2h", "data_unpack"]
 
 _ROWS_BETWEEN_REPORTS = 100
 
@@ -28,6 +30,47 @@ class _DataConfig(BaseModel):
 
     source: dict[str, Any]
     """``{type: name, …}`` for the source registry."""
+
+
+def data_s2h(
+    task: Annotated[str, typer.Option(help="A synthetic task, e.g. table_readout.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Options of the task, e.g. num_rows=8 image.cell_width=32."),
+    ] = None,
+    level: Annotated[str, typer.Option(help="simple, medium or hard.")] = "simple",
+    num: Annotated[int, typer.Option("-n", "--num", min=1, help="Instances.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the instances.")] = 0,
+    kinds: Annotated[
+        str, typer.Option(help="Comma-separated: text, image, image_via_text, conversion.")
+    ] = "text,image",
+    cot: Annotated[bool, typer.Option("--cot/--no-cot", help="Write chains of thought.")] = True,
+    keep: Annotated[float, typer.Option(help="Share of the chain of thought that is left.")] = 1.0,
+    cot_style: Annotated[str, typer.Option(help="standard, template, order or value.")] = "standard",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A folder, new or of a stopped export.")] = None,
+    format: Annotated[str, typer.Option(help="json, parquet, webdataset or vlmevalkit.")] = "json",
+    workers: Annotated[int, typer.Option(min=0, help="Processes beside this one.")] = 0,
+    shard_size: Annotated[int | None, typer.Option(min=1, help="Instances written at a time.")] = None,
+    bench: Annotated[bool, typer.Option("--bench", help="Write nothing; measure and print one JSON line.")] = False,
+) -> None:
+    """Write the instances of a synthetic task as files, or measure how fast they are made."""
+    if (out is None) != bench:
+        raise ConfigError("Exactly one of `--out FOLDER` and `--bench` must be given.")
+    from vlmzoo.config import parse_overrides
+    from vlmzoo.data.export import Split, export_task
+    from vlmzoo.data.export_bench import bench_task
+    from vlmzoo.data.synthetic import TASKS
+
+    built = TASKS.build({"type": task, "level": level, **parse_overrides(options or [])})
+    if out is None:
+        typer.echo(json.dumps(bench_task(built, num=num, seed=seed)))
+        return
+    names: Any = [kind.strip() for kind in kinds.split(",")]
+    split = Split(kinds=names, num=num, seed=seed, cot=cot, keep=keep, cot_style=cot_style)
+    with _progress(f"{task}, {level}") as report:
+        paths = export_task(built, split, out, format=format, num_workers=workers, shard_size=shard_size, report=report)
+    for path in paths:
+        typer.echo(str(path))
 
 
 def data_check(
@@ -110,16 +153,23 @@ def _source_of(config: str, overrides: list[str]) -> dict[str, Any]:
 def _check(source: Any, *, num: int | None, **options: Any) -> "SourceReport":
     from vlmzoo.data.checking import check_source, rows_to_check
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("rows", total=rows_to_check(source, num))
+    with _progress("rows", total=rows_to_check(source, num)) as show:
 
         def report(done: int, total: int) -> None:
             if done % _ROWS_BETWEEN_REPORTS == 0 or done == total:
-                progress.update(bar, completed=done)
+                show(done, total)
 
         return check_source(source, num=num, report=report, **options)
+
+
+@contextmanager
+def _progress(label: str, *, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal, nothing elsewhere; give what moves it: (done, of all)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(label, total=total)
+        yield lambda done, of_all: progress.update(bar, completed=done, total=of_all)
 
 
 def _show(found: "SourceReport", limit_fraction: float) -> None:

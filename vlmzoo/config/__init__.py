@@ -1,7 +1,7 @@
 """Configurations: YAML in, checked values out, every fault reported at once; loads without torch."""
 
 from vlmzoo.config.files import find_config, list_configs
-from vlmzoo.config.loading import load_config
+from vlmzoo.config.loading import load_config, parse_overrides
 from vlmzoo.config.resolved import dump_resolved
 from vlmzoo.config.schema import EvalConfig, HubConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig
 
@@ -16,4 +16,5 @@ __all__ = [
     "find_config",
     "list_configs",
     "load_config",
+    "parse_overrides",
 ]

@@ -15,7 +15,7 @@ from vlmzoo.config.merging import merge
 from vlmzoo.config.schema import RunConfig
 from vlmzoo.errors import ConfigError
 
-__all__ = ["check_config", "load_config"]
+__all__ = ["check_config", "load_config", "parse_overrides"]
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
@@ -86,6 +86,24 @@ def check_config(
     if sentences:
         raise _all_faults(origin, sentences)
     return config
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Read ``a.b=1`` and the like into one mapping, for what has no schema of its own.
+
+    Raises:
+        ConfigError: naming every override that cannot be read or applied.
+    """
+    faults: list[str] = []
+    values: dict[str, Any] = {}
+    for override in overrides:
+        try:
+            values = merge(values, _parse_override(override, faults))
+        except ConfigError as error:
+            faults.append(f"`{override}` cannot be applied: {error}")
+    if faults:
+        raise _all_faults("The command line", faults)
+    return values
 
 
 def _all_faults(origin: str, sentences: Sequence[str]) -> ConfigError:

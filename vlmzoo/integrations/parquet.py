@@ -1,8 +1,9 @@
-"""pyarrow: the rows of parquet files by number."""
+"""pyarrow: the rows of parquet files by number, and conversations written as such files."""
 
+import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 from vlmzoo.data.sources import RowError
 from vlmzoo.errors import DataError, MissingExtraError
 
-__all__ = ["ParquetRows"]
+__all__ = ["ParquetRows", "check_installed", "write_conversations"]
 
+_IMAGE_FEATURE = {
+    "info": {"features": {"image": {"_type": "Image"}}}
+}  # by it, the package `datasets` decodes the column
+_ROWS_IN_GROUP = 100  # that are read together
 _KEPT_BYTES = 2**28  # of row groups that were read last
 
 
@@ -80,6 +85,45 @@ class ParquetRows:
         while len(self._groups) > 1 and sum(kept.nbytes for kept in self._groups.values()) > _KEPT_BYTES:
             self._groups.popitem(last=False)
         return group
+
+
+def check_installed() -> None:
+    """Say before the work begins whether it can be done.
+
+    Raises:
+        MissingExtraError: if pyarrow is not installed.
+    """
+    _pyarrow_parquet()
+
+
+def write_conversations(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows ``{id, image: {bytes, path}, conversations: [{from, value}], reference}``; equal rows, equal bytes.
+
+    Args:
+        path: of the file.
+        rows: all with an ``image``, or all without.
+
+    Raises:
+        MissingExtraError: if pyarrow is not installed.
+    """
+    parquet = _pyarrow_parquet()
+    import pyarrow  # pyright: ignore[reportMissingImports]
+
+    text = pyarrow.string()
+    image = pyarrow.struct({"bytes": pyarrow.binary(), "path": text})
+    columns = {
+        "id": text,
+        "image": image,
+        "conversations": pyarrow.list_(pyarrow.struct({"from": text, "value": text})),
+    }
+    columns["reference"] = text
+    if not any("image" in row for row in rows):
+        del columns["image"]
+    schema = pyarrow.schema(
+        columns, metadata={"huggingface": json.dumps(_IMAGE_FEATURE)} if "image" in columns else None
+    )
+    table = pyarrow.Table.from_pylist(list(rows), schema=schema)
+    parquet.write_table(table, path, row_group_size=_ROWS_IN_GROUP, compression="zstd")
 
 
 def _pyarrow_parquet() -> Any:

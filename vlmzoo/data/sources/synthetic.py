@@ -6,7 +6,7 @@ from typing import Any
 
 from vlmzoo.data.sources import SOURCES, STRETCH
 from vlmzoo.data.synthetic import KINDS, TASKS, Kind
-from vlmzoo.data.synthetic._checks import check_chain
+from vlmzoo.data.synthetic._checks import chain_options
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.types import Sample
@@ -62,8 +62,7 @@ class SyntheticSource:
         if starts != sorted(set(starts)):
             raise ConfigError(f"`later` must begin at growing positions above 0, but begins at {starts[1:]} instead.")
         self.seed = seed
-        check_chain(cot=cot, keep=keep, cot_style=cot_style, cot_styles=self.task.cot_styles)
-        self.chain: dict[str, Any] = {"cot": cot, "keep": keep, "cot_style": cot_style}
+        self.chain = chain_options(self.task, cot=cot, keep=keep, cot_style=cot_style)
 
     @property
     def size(self) -> int | None:

@@ -11,7 +11,6 @@ from vlmzoo.registry import Registry
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from vlmzoo.data.synthetic._wording import CotStyle
     from vlmzoo.types import Sample
 
 __all__ = ["KINDS", "TASKS", "ImageMode", "Kind", "Level", "SyntheticTask"]
@@ -27,15 +26,16 @@ KINDS: tuple[Kind, ...] = ("text", "image", "image_via_text", "conversion")
 class SyntheticTask(Protocol):
     """One family of instances at one level of difficulty.
 
+    A task that can write its chain of thought otherwise has ``cot_styles``, and its ``response`` and ``sample`` take
+    ``cot_style`` and ``keep``, the share of the chain that is left; see ``_task.DrawnTask``.
+
     Attributes:
         name: the name that it is registered under.
         level: one of ``Level``.
-        cot_styles: how its chain of thought can be written.
     """
 
     name: str
     level: str
-    cot_styles: "tuple[CotStyle, ...]"
 
     def instance(self, seed: int, index: int) -> Any:
         """Draw the parameters of one instance; equal arguments give equal instances, on any machine."""
@@ -49,10 +49,8 @@ class SyntheticTask(Protocol):
         r"""Return the question; where an image is given it begins with ``<image>\n\n``."""
         ...
 
-    def response(
-        self, instance: Any, kind: Kind, *, cot: bool = True, keep: float = 1.0, cot_style: "CotStyle" = "standard"
-    ) -> str:
-        """Return the target, with the first ``keep`` of its chain of thought, or without one."""
+    def response(self, instance: Any, kind: Kind, *, cot: bool = True) -> str:
+        """Return the target, with the chain of thought or without it."""
         ...
 
     def answer(self, instance: Any) -> str:
@@ -63,16 +61,7 @@ class SyntheticTask(Protocol):
         """Draw the instance; ``P`` is the same picture with a palette, for small files."""
         ...
 
-    def sample(
-        self,
-        kind: Kind,
-        seed: int,
-        index: int,
-        *,
-        cot: bool = True,
-        keep: float = 1.0,
-        cot_style: "CotStyle" = "standard",
-    ) -> "Sample":
+    def sample(self, kind: Kind, seed: int, index: int, *, cot: bool = True) -> "Sample":
         """Return prompt and response as a conversation, with image, reference and provenance."""
         ...
 

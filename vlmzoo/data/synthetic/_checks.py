@@ -1,11 +1,12 @@
 """The checks that the tasks' options share."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["check_chain", "check_choice", "checked_range"]
+__all__ = ["chain_options", "check_chain", "check_choice", "checked_range"]
 
 
 def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
@@ -63,3 +64,26 @@ def check_chain(*, cot: bool, keep: float, cot_style: str, cot_styles: Sequence[
             f"`keep` and `cot_style` must be left out with `cot=False`, but are {keep!r} and `{cot_style}` instead: "
             "there is no chain."
         )
+
+
+def chain_options(task: Any, *, cot: bool, keep: float, cot_style: str) -> dict[str, Any]:
+    """Return what the ``response`` and ``sample`` of a task are told about its chain of thought.
+
+    Args:
+        task: of the registry; one without ``cot_styles`` has a chain that is whole or left out.
+        cot: whether there is one.
+        keep: share of it that is left.
+        cot_style: how it is written.
+
+    Raises:
+        ConfigError: as ``check_chain`` does, or if the task's chain cannot be cut.
+    """
+    styles = getattr(task, "cot_styles", None)
+    check_chain(cot=cot, keep=keep, cot_style=cot_style, cot_styles=styles or ("standard",))
+    if styles is not None:
+        return {"cot": cot, "keep": keep, "cot_style": cot_style}
+    if keep != 1:
+        raise ConfigError(
+            f"`keep` must be left out with `{task.name}`, but is {keep!r} instead: its targets are short."
+        )
+    return {"cot": cot}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.vlmzoo.data.sources.reading import names_of, turns_of
-from vlmzoo.data.export import export_task
+from vlmzoo.data.export import Split, export_task
 from vlmzoo.data.images import load_image
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources.llava_json import LlavaJsonWriter
@@ -147,12 +147,13 @@ def test_rows_with_missing_images_are_left_out_or_shown_grey_where_it_is_asked_f
 
 def test_what_was_exported_can_be_read_back(tmp_path):
     task = TASKS.build(TASK)
-    (file,) = export_task(task, kinds=["image"], num=3, seed=0, out_dir=tmp_path)
+    (file,) = export_task(task, Split(kinds=["image"], num=3), tmp_path)
     source = SOURCES.build({"type": "llava_json", "path": str(file)})
     assert source.size == 3
     for index in range(3):
         read_back, drawn = source.sample(index), task.sample("image", 0, index)
         assert read_back.messages == list(drawn.messages)
+        assert (read_back.id, read_back.reference) == (drawn.id, drawn.reference)
         assert load_image(read_back.images[0]).tobytes() == drawn.images[0].tobytes()
 
 

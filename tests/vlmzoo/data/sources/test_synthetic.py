@@ -64,3 +64,11 @@ def test_targets_can_have_part_of_a_chain_of_thought_or_none():
         target(cot_style="value")
     with pytest.raises(ConfigError, match="`keep` must be a share"):
         target(keep=2)
+
+
+def test_the_chain_of_a_task_that_has_none_to_cut_is_left_as_it_is():
+    task = {"type": "shape_scenes", "num_objects": 5, "num_colors": 3, "num_shapes": 3}
+    spec = {"type": "synthetic", "task": task, "kinds": {"image_via_text": 1}}
+    assert SOURCES.build({**spec, "cot": False}).sample(0).messages != SOURCES.build(spec).sample(0).messages
+    with pytest.raises(ConfigError, match="`keep` must be left out with `shape_scenes`, but is 0.5"):
+        SOURCES.build({**spec, "keep": 0.5})

@@ -5,6 +5,7 @@ from vlmzoo.data.synthetic import KINDS, TASKS
 from vlmzoo.errors import ConfigError
 
 ENTRIES = list(TASKS)
+REASONING = [entry for entry in ENTRIES if hasattr(TASKS.build({"type": entry.name, **entry.tiny}), "cot_styles")]
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
@@ -28,7 +29,7 @@ def test_both_modes_of_an_image_show_the_same_picture(entry):
     assert np.array_equal(np.asarray(palette.convert("RGB")), np.asarray(task.image(instance)))
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+@pytest.mark.parametrize("entry", REASONING, ids=[entry.name for entry in REASONING])
 def test_a_chain_of_thought_can_be_whole_cut_or_left_out(entry):
     """What is internalised is cut off the end of the chain; the conversion before it and the answer behind it stay."""
     task = TASKS.build({"type": entry.name, **entry.tiny})
@@ -46,7 +47,7 @@ def test_a_chain_of_thought_can_be_whole_cut_or_left_out(entry):
             assert task.text_form(instance).rstrip("\n") in target
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+@pytest.mark.parametrize("entry", REASONING, ids=[entry.name for entry in REASONING])
 def test_styles_of_a_chain_differ(entry):
     task = TASKS.build({"type": entry.name, **entry.tiny})
     instances = [task.instance(0, index) for index in range(8)]
@@ -59,7 +60,7 @@ def test_styles_of_a_chain_differ(entry):
     assert sample.messages[1]["content"][0]["text"] == chains["template"][0]
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
+@pytest.mark.parametrize("entry", REASONING, ids=[entry.name for entry in REASONING])
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -76,3 +77,8 @@ def test_styles_of_a_chain_differ(entry):
 def test_chains_that_cannot_be_written_are_refused(entry, options, words):
     with pytest.raises(ConfigError, match=words):
         TASKS.build({"type": entry.name, **entry.tiny}).sample("text", 0, 0, **options)
+
+
+def test_the_tasks_of_s2h_reason():
+    names = {"consecutive_table_readout", "table_readout", "grid_navigation", "visual_analogy"}
+    assert names <= {entry.name for entry in REASONING}
