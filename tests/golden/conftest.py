@@ -77,7 +77,8 @@ def _cases(path: Path) -> list[Any]:
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     content = json.loads(text)
-    return content if isinstance(content, list) else content.get("cases", [content])
+    cases = content if isinstance(content, list) else content.get("cases", [content])
+    return [{"id": name, **case} for name, case in cases.items()] if isinstance(cases, dict) else cases
 
 
 def _root() -> Path:

@@ -49,7 +49,7 @@ def test_blocks_give_the_shape_that_they_promise(registry, name):
     elif registry is FUSIONS:
         assert output.shape == (2, block.num_tokens, block.out_dim)
     else:
-        assert output.shape == (2, 5, registry.entry(name).tiny["out_dim"])
+        assert output.shape == (2, getattr(block, "num_latents", 5), registry.entry(name).tiny["out_dim"])
 
 
 @pytest.mark.parametrize(("registry", "name"), MODULES, ids=ids)

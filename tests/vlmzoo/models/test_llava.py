@@ -165,3 +165,11 @@ def test_every_parameter_that_the_selected_layer_reaches_learns():
     ours(**inputs, labels=inputs["input_ids"].masked_fill(inputs["input_ids"] == IMAGE, -100)).loss.backward()
     idle = {name for name, parameter in ours.named_parameters() if parameter.grad is None}
     assert all(name.startswith(("encoder.vision.encoder.layers.2.", "encoder.vision.post_layernorm.")) for name in idle)
+
+
+def test_a_resampling_projector_decides_the_number_of_visual_tokens():
+    tiny = FAMILIES.entry("llava").tiny
+    projector = {"type": "perceiver", "depth": 1, "head_dim": 4, "num_heads": 2, "num_latents": 3}
+    model = FAMILIES.build({"type": "llava", **tiny, "projector": projector})
+    assert model.num_image_tokens == 3
+    assert model.image_features(torch.zeros(2, 3, 28, 28)).shape == (2, 3, 32)

@@ -35,9 +35,9 @@ class LlavaVlm(ComposedVlm):
 
     @property
     def num_image_tokens(self) -> int:
-        """N, the cells of the encoder's grid."""
+        """N, the cells of the encoder's grid, or what a resampling projector makes of them."""
         height, width = self.encoder.grid_size
-        return height * width
+        return getattr(self.projector, "num_latents", height * width)
 
     def feature_maps(self, pixel_values: Tensor) -> list[Tensor]:
         """Encode images: ``(images, 3, H, W)`` to one map ``(images, C, h, w)``."""
@@ -53,4 +53,5 @@ class LlavaVlm(ComposedVlm):
         super()._init_weights(module)
         if isinstance(module, nn.Linear) and any(module is part for part in self.projector.modules()):
             init.normal_(module.weight, std=module.in_features**-0.5)
-            init.zeros_(module.bias)
+            if module.bias is not None:
+                init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""Agents: inference that calls a model several times, and keeps a record of what it did."""
