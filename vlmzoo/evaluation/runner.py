@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vlmzoo.data.conversations import text_of
 from vlmzoo.data.json_lines import JsonLinesWriter
 from vlmzoo.errors import ConfigError, DataError
-from vlmzoo.evaluation.benchmarks import Benchmark, Expected
+from vlmzoo.evaluation.benchmarks import AnsweringBenchmark, Benchmark, Expected
 from vlmzoo.evaluation.generation import Completion, complete
 from vlmzoo.evaluation.records import Generation, claim_folder, model_digest, read_generations
 from vlmzoo.scoring import Score
@@ -99,7 +99,7 @@ def run_benchmark(
                 report(len(order), benchmark.num_questions)
     generations = [done[id] for id in order]
     return BenchmarkResult(
-        scores=_intervals(generations, benchmark.scores, seed=seed),
+        scores=_intervals(generations, benchmark, seed=seed),
         generations=generations,
         expected=benchmark.expected,
     )
@@ -125,6 +125,9 @@ def _answer(
     model: "PreTrainedModel", processor: "ProcessorMixin", batch: Sequence[Sample], benchmark: Benchmark
 ) -> Iterator[Generation]:
     """Answer and score one batch. It is always asked whole, as padding may move the last bits of an answer."""
+    if isinstance(benchmark, AnsweringBenchmark):
+        yield from benchmark.answer(model, processor, batch)
+        return
     completions = complete(model, processor, batch, max_new_tokens=benchmark.max_new_tokens)
     for sample, completion in zip(batch, completions, strict=True):
         yield _scored(sample, completion, benchmark.scores)
@@ -144,5 +147,7 @@ def _scored(sample: Sample, completion: Completion, scores: Mapping[str, Score])
     )
 
 
-def _intervals(generations: Sequence[Generation], scores: Mapping[str, Any], *, seed: int) -> dict[str, Interval]:
-    return {name: bootstrap_interval([g.scores[name] for g in generations], seed=seed) for name in scores}
+def _intervals(generations: Sequence[Generation], benchmark: Benchmark, *, seed: int) -> Mapping[str, Interval]:
+    if isinstance(benchmark, AnsweringBenchmark):
+        return benchmark.summarise(generations, seed=seed)
+    return {name: bootstrap_interval([g.scores[name] for g in generations], seed=seed) for name in benchmark.scores}

@@ -5,16 +5,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from vlmzoo.data.images import load_image
 from vlmzoo.evaluation import BENCHMARKS, Benchmark, BenchmarkResult, complete
+from vlmzoo.evaluation.overlays import beside
+from vlmzoo.evaluation.records import Generation
+from vlmzoo.geometry import decode_rle
 from vlmzoo.hub import load_model
 from vlmzoo.models.composed import ComposedVlm
 from vlmzoo.models.registration import register_auto_classes
 from vlmzoo.runs.report import GalleryItem
+from vlmzoo.types import Sample
 
 __all__ = ["gallery_of", "reload_is_identical"]
+
+_GOOD_IOU = 0.5  # from which a mask counts as found, the field's convention
 
 
 def reload_is_identical(model: Any, processor: Any, folder: Path, benchmark: Benchmark) -> bool:
@@ -49,6 +56,15 @@ def _reload(model: Any, folder: Path) -> tuple[Any, Any]:
     return loaded.to(model.device).eval(), AutoProcessor.from_pretrained(folder)
 
 
+def _picture(question: Sample, said: Generation) -> Image:
+    """Return what the model saw; where it answered with a mask, beside it the truth and what was predicted."""
+    picture = load_image(question.images[0])
+    if "predicted_rle" not in said.meta or not question.masks:
+        return picture
+    truth = question.masks[0]
+    return beside(picture, truth=truth, predicted=decode_rle(said.meta["predicted_rle"], frame=truth.frame))
+
+
 def gallery_of(
     benchmarks: Mapping[str, Mapping[str, Any]], results: Mapping[str, BenchmarkResult], *, num: int
 ) -> list[GalleryItem]:
@@ -64,14 +80,15 @@ def gallery_of(
         questions = islice(BENCHMARKS.build(benchmarks[label]).questions(), num)
         for question, said in zip(questions, result.generations, strict=False):
             if question.images:
+                main = said.scores.get(result.main_score, said.scores.get("giou", 0.0))
                 items.append(
                     GalleryItem(
-                        image=load_image(question.images[0]),
+                        image=_picture(question, said),
                         label=label,
                         prompt=said.prompt,
                         completion=said.completion,
                         reference=str(said.reference),
-                        is_correct=said.scores[result.main_score] == 1.0,
+                        is_correct=main == 1.0 or (main >= _GOOD_IOU and "predicted_rle" in said.meta),
                     )
                 )
     return items

@@ -8,11 +8,12 @@ from PIL.Image import Dither, Image
 
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.synthetic import KINDS, TASKS, ImageMode, Kind, Level
+from vlmzoo.data.synthetic._checks import check_chain, check_choice
 from vlmzoo.data.synthetic._draws import Draws
-from vlmzoo.data.synthetic._readout_task import check_choice
 from vlmzoo.data.synthetic._scene import Query, Scene, describe
 from vlmzoo.data.synthetic._scene_image import draw_scene, object_mask
 from vlmzoo.data.synthetic._scene_rules import SceneRules
+from vlmzoo.data.synthetic._wording import CotStyle
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.types import Message, Sample, assistant, user
@@ -59,12 +60,13 @@ class ShapeScenes:
         num_queries: phrases asked about one scene, each in a turn of its own: a number, or the least and the largest.
         relational: share of relational phrases.
         wording: ``lisa``, the authors' templates, or ``compact``: the phrase and ``[SEG]`` alone.
-        tell: whether an answer tells the object's attributes before it points at it.
         answer: what points at the object: ``seg`` its mask, ``box`` the edges of its box in pixels.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
     """
+
+    cot_styles: tuple[CotStyle, ...] = ("standard",)
 
     def __init__(
         self,
@@ -77,13 +79,12 @@ class ShapeScenes:
         num_queries: int | Sequence[int] = 1,
         relational: float = 0.4,
         wording: Literal["lisa", "compact"] = "lisa",
-        tell: bool = False,
         answer: Literal["seg", "box"] = "seg",
     ) -> None:
         check_choice("level", level, tuple(_LEVELS))
         check_choice("wording", wording, ("lisa", "compact"))
         check_choice("answer", answer, ("seg", "box"))
-        self.name, self.level, self.wording, self.tell, self.points_with = _NAME, level, wording, tell, answer
+        self.name, self.level, self.wording, self.points_with = _NAME, level, wording, answer
         numbers = {"num_colors": num_colors, "num_shapes": num_shapes, "relational": relational}
         ranges = {"num_objects": num_objects, "num_queries": num_queries, **_checked_image(image)}
         changes = {name: value for name, value in numbers.items() if value is not None}
@@ -114,37 +115,53 @@ class ShapeScenes:
             question = f"{_DESCRIBE} {question}"
         return f"{self.text_form(instance)}\n{question}" if kind == "text" else _IMAGE_PREFIX + question
 
-    def response(self, instance: Scene, kind: Kind, *, cot: bool = True) -> str:
-        """Return the answer to the first question.
+    def response(
+        self, instance: Scene, kind: Kind, *, cot: bool = True, keep: float = 1.0, cot_style: CotStyle = "standard"
+    ) -> str:
+        """Return the answer to the first question: the text form (``image_via_text``), the thought, and what points.
 
-        Without an image there is nothing to segment, so the kind ``text`` always tells the object in words.
+        The thought is the object's attributes. Without an image there is nothing to segment, so the kind ``text``
+        points with the row and the column of the object's cell.
 
         Args:
             instance: what is asked about.
             kind: what is given and what is asked.
-            cot: False leaves out the text form before the answer, where the kind has it.
+            cot: whether the thought is there.
+            keep: share of it that is left, from its beginning, in characters.
+            cot_style: ``standard``.
 
         Raises:
-            ConfigError: if there is no such kind.
+            ConfigError: if there is no such kind, or the thought cannot be so.
         """
         check_choice("kind", kind, KINDS)
+        check_chain(cot=cot, keep=keep, cot_style=cot_style, cot_styles=self.cot_styles)
         if kind == "conversion":
             return self.text_form(instance)
         if kind == "text":
-            return describe(instance.objects[instance.queries[0].target].attributes())
-        listed = f"{self.text_form(instance)}\n" if kind == "image_via_text" and cot else ""
-        return listed + self._said(instance, 0)
+            return self._thought(instance, 0, keep=keep if cot else 0.0) + self._place(instance, 0)
+        listed = f"{self.text_form(instance)}\n" if kind == "image_via_text" else ""
+        return listed + self._said(instance, 0, keep=keep if cot else 0.0)
 
     def answer(self, instance: Scene) -> str:
-        """Return the attributes of the object that is asked about first."""
-        return describe(instance.objects[instance.queries[0].target].attributes())
+        """Return the line of the text form that is about the object that is asked about first."""
+        target = instance.queries[0].target
+        return f"{describe(instance.objects[target].attributes())} {self._place(instance, 0)}"
 
     def image(self, instance: Scene, *, mode: ImageMode = "RGB") -> Image:
         """Draw the scene; ``P`` is the same picture with a palette."""
         picture = draw_scene(instance)
         return picture if mode == "RGB" else picture.quantize(256, dither=Dither.NONE)
 
-    def sample(self, kind: Kind, seed: int, index: int, *, cot: bool = True) -> Sample:
+    def sample(
+        self,
+        kind: Kind,
+        seed: int,
+        index: int,
+        *,
+        cot: bool = True,
+        keep: float = 1.0,
+        cot_style: CotStyle = "standard",
+    ) -> Sample:
         """Return one conversation, with a turn for each phrase, and a mask for each ``[SEG]``.
 
         Raises:
@@ -153,10 +170,12 @@ class ShapeScenes:
         scene = self.instance(seed, index)
         prompt, has_image = self.prompt(scene, kind), kind != "text"
         first = user(prompt.removeprefix(_IMAGE_PREFIX) if has_image else prompt, num_images=int(has_image))
-        messages: list[Message] = [first, assistant(self.response(scene, kind, cot=cot))]
+        response = self.response(scene, kind, cot=cot, keep=keep, cot_style=cot_style)
+        messages: list[Message] = [first, assistant(response)]
         queries = scene.queries if has_image and kind != "conversion" else scene.queries[:1]
         for number in range(1, len(queries)):
-            messages += [user(self._question(scene, number)), assistant(self._said(scene, number))]
+            said = self._said(scene, number, keep=keep if cot else 0.0)
+            messages += [user(self._question(scene, number)), assistant(said)]
         is_segmented = has_image and kind != "conversion" and self.points_with == "seg"
         return Sample(
             messages=messages,
@@ -185,17 +204,27 @@ class ShapeScenes:
         templates = load_prompts("lisa")["questions"]["class"]
         return templates[_choice(scene, number, len(templates))].format(class_name=phrase)
 
-    def _said(self, scene: Scene, number: int) -> str:
-        query = scene.queries[number]
-        told = f"{describe(scene.objects[query.target].attributes())} " if self.tell else ""
+    def _thought(self, scene: Scene, number: int, *, keep: float) -> str:
+        """Return the beginning of what an answer tells before it points, with a space behind it."""
+        whole = describe(scene.objects[scene.queries[number].target].attributes())
+        whole = whole if self.wording == "compact" else f"The {whole}."
+        kept = whole[: round(keep * len(whole))]
+        return f"{kept} " if kept else ""
+
+    def _place(self, scene: Scene, number: int) -> str:
+        row, column = scene.cell(scene.queries[number].target)
+        return f"{row} {column}"
+
+    def _said(self, scene: Scene, number: int, *, keep: float) -> str:
+        thought = self._thought(scene, number, keep=keep)
         if self.points_with == "box":
-            box = object_mask(scene, query.target).box()
+            box = object_mask(scene, scene.queries[number].target).box()
             edges = box.xyxy if box is not None else ()
-            return told + "[" + ", ".join(f"{edge:.0f}" for edge in edges) + "]"
+            return thought + "[" + ", ".join(f"{edge:.0f}" for edge in edges) + "]"
         if self.wording == "compact":
-            return f"{told}[SEG]"
+            return f"{thought}[SEG]"
         templates = load_prompts("lisa")["answers"]
-        return told + templates[_choice(scene, number + len(scene.queries), len(templates))]
+        return thought + templates[_choice(scene, number + len(scene.queries), len(templates))]
 
 
 def _choice(scene: Scene, number: int, count: int) -> int:

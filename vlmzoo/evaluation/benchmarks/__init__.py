@@ -1,15 +1,19 @@
 """Benchmarks: questions, how their answers are scored, and the number that a paper gives."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import Registry
 from vlmzoo.scoring import Score
 from vlmzoo.types import Sample
 
-__all__ = ["BENCHMARKS", "Benchmark", "Expected"]
+if TYPE_CHECKING:
+    from vlmzoo.evaluation.records import Generation
+    from vlmzoo.scoring.statistics import Interval
+
+__all__ = ["BENCHMARKS", "AnsweringBenchmark", "Benchmark", "Expected"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,19 @@ class Benchmark(Protocol):
 
     def questions(self) -> Iterable[Sample]:
         """Return the samples, each ending with a user turn; the same, in the same order, at each call."""
+        ...
+
+
+@runtime_checkable
+class AnsweringBenchmark(Benchmark, Protocol):
+    """A benchmark that asks the model itself, because its answers are more than text."""
+
+    def answer(self, model: Any, processor: Any, samples: Sequence[Sample]) -> "Iterable[Generation]":
+        """Answer and score a batch of questions, in their order."""
+        ...
+
+    def summarise(self, generations: "Sequence[Generation]", *, seed: int) -> "Mapping[str, Interval]":
+        """Return the scores of all questions with their intervals; the first is the main one."""
         ...
 
 

@@ -105,7 +105,7 @@ def test_a_third_of_the_phrases_is_relational():
 @settings(max_examples=20)
 @given(seeds, st.sampled_from(["lisa", "compact"]))
 def test_a_sample_has_a_mask_for_every_seg_and_the_words_point_at_it(index, wording):
-    sample = make_task(num_queries=[1, 4], wording=wording, tell=True).sample("image", 6, index)
+    sample = make_task(num_queries=[1, 4], wording=wording).sample("image", 6, index)
     said = "".join(m["content"][0]["text"] for m in sample.messages if m["role"] == "assistant")
     assert said.count("[SEG]") == len(sample.masks) == len(sample.messages) // 2
     assert all(mask.frame.width == sample.images[0].width for mask in sample.masks)
@@ -129,10 +129,23 @@ def test_the_text_form_says_where_the_objects_are():
     places = [tuple(map(int, line.split()[-2:])) for line in lines]
     assert places == sorted(set(places))
     assert task.prompt(scene, "text").startswith(task.text_form(scene))
-    assert task.response(scene, "text") == task.answer(scene)
+    assert make_task(wording="compact").response(scene, "text") == task.answer(scene)
+    assert task.answer(scene) in lines
+    assert task.response(scene, "text", cot=False) == task.answer(scene)[-3:]
     assert task.response(scene, "conversion") == task.text_form(scene)
     assert task.response(scene, "image_via_text").startswith(task.text_form(scene))
-    assert not task.response(scene, "image_via_text", cot=False).startswith(task.text_form(scene))
+
+
+def test_the_thought_before_the_mask_tells_the_object_and_can_be_cut():
+    task = make_task(wording="compact")
+    scene = task.instance(0, 7)
+    told = task.answer(scene).rsplit(" ", 2)[0]
+    assert task.response(scene, "image") == f"{told} [SEG]"
+    assert task.response(scene, "image", keep=0.5) == f"{told[: round(len(told) / 2)]} [SEG]"
+    assert task.response(scene, "image", cot=False) == "[SEG]"
+    lisa = make_task().response(scene, "image")
+    assert lisa.startswith(f"The {told}. ")
+    assert lisa.endswith("[SEG].")
 
 
 def test_kinds_without_a_segmentation_have_no_masks():
@@ -143,7 +156,7 @@ def test_kinds_without_a_segmentation_have_no_masks():
 
 
 def test_boxes_can_be_asked_for():
-    sample = make_task(answer="box").sample("image", 0, 3)
+    sample = make_task(answer="box").sample("image", 0, 3, cot=False)
     assert not sample.masks
     (box,) = sample.meta["boxes_xyxy_px"]
     assert sample.messages[1]["content"][0]["text"] == "[" + ", ".join(f"{edge:.0f}" for edge in box) + "]"

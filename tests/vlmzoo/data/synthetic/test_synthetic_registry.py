@@ -54,10 +54,11 @@ def test_styles_of_a_chain_differ(entry):
     chains = {
         style: tuple(task.response(item, "text", cot_style=style) for item in instances) for style in task.cot_styles
     }
-    assert task.cot_styles[:2] == ("standard", "template")
+    assert task.cot_styles[0] == "standard"
     assert len(set(chains.values())) == len(chains)
-    sample = task.sample("text", 0, 0, cot_style="template")
-    assert sample.messages[1]["content"][0]["text"] == chains["template"][0]
+    for style, chain in chains.items():
+        sample = task.sample("text", 0, 0, cot_style=style)
+        assert sample.messages[1]["content"][0]["text"] == chain[0]
 
 
 @pytest.mark.parametrize("entry", REASONING, ids=[entry.name for entry in REASONING])
@@ -70,7 +71,7 @@ def test_styles_of_a_chain_differ(entry):
         ({"keep": True}, "`keep` must be a share"),
         ({"keep": "half"}, "`keep` must be a share"),
         ({"keep": 0.5, "cot": False}, "must be left out with `cot=False`, but are 0.5"),
-        ({"cot_style": "template", "cot": False}, "must be left out with `cot=False`"),
+        ({"cot_style": "template", "cot": False}, "must be (left out with `cot=False`|one of)"),
         ({"cot_style": "standart"}, "`cot_style` must be one of .* Did you mean `standard`"),
     ],
 )
