@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 from vlmzoo.data.sources._integrations import integration
 from vlmzoo.data.sources._json_rows import JsonRows
+from vlmzoo.data.sources._tsv_rows import TsvRows
 from vlmzoo.errors import DataError
 
 __all__ = ["JoinedRows", "Rows", "folder_of", "open_rows"]
 
 _JSON = (".json", ".jsonl", ".ndjson")
-_SUFFIXES = (*_JSON, ".parquet")
+_SUFFIXES = (*_JSON, ".parquet", ".tsv")
 
 
 class Rows(Protocol):
@@ -40,7 +41,7 @@ def open_rows(path: str | Sequence[str]) -> Rows:
     """Open data files; wildcards and folders stand for all files in them, in order of name.
 
     Args:
-        path: ``.json``, ``.jsonl`` or ``.parquet``, one or several.
+        path: ``.json``, ``.jsonl``, ``.parquet`` or ``.tsv``, one or several.
 
     Raises:
         DataError: if a file is missing, or cannot be read as a whole.
@@ -85,6 +86,8 @@ def _open(path: Path) -> Rows:
         )
     if not path.is_file():
         raise DataError(f"Data file `{path}` does not exist; check `source.path`.")
+    if path.suffix == ".tsv":
+        return TsvRows(path)
     return JsonRows(path) if path.suffix in _JSON else integration("parquet").ParquetRows(path)
 
 

@@ -34,5 +34,5 @@ def test_the_smallest_example_is_read_without_a_fault_in_any_process(entry):
 
 
 def test_the_formats_are_there():
-    known = {"hf_dataset", "llamafactory", "llava_json", "mixture", "swift", "synthetic", "trl", "verl"}
+    known = {"hf_dataset", "llamafactory", "llava_json", "mixture", "swift", "synthetic", "trl", "verl", "vlmevalkit"}
     assert known <= set(SOURCES.names())
