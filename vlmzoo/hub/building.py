@@ -55,6 +55,8 @@ def build_model(
 
     name = model if isinstance(model, str) else _card_name(model)
     weights = load_card(name).weights
+    if weights.repo is None:
+        raise ConfigError(f"`{name}` is not a release: nobody has published weights of it. Leave `pretrained` out.")
     wanted = [*(model.adapters if isinstance(model, ModelConfig) else ()), *adapters]
     planned = assemble_model(name, device="meta", attn_implementation=attn_implementation)
     check_adapters(wanted, planned.host_of(planned.config))

@@ -155,7 +155,7 @@ def _on_hub(id: str, revision: str | None) -> tuple[str, str | None]:
     if id not in list_models():
         return id, revision
     weights = load_card(id).weights
-    return weights.repo, revision or weights.revision
+    return weights.repo or id, revision or weights.revision
 
 
 def _relation(folder: Path, config: Mapping[str, Any], bases: list[tuple[str, str | None]]) -> str | None:

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from vlmzoo.errors import CheckpointError
 from vlmzoo.models.assembler import assemble_model
-from vlmzoo.models.keys import KeyReport, Shape, compare_keys, key_table, key_tables, nearest_layout
+from vlmzoo.models.keys import KeyReport, Shape, compare_keys, key_table, key_tables, nearest_layout, with_hint
 from vlmzoo.models.weights import read_shapes, shapes_of, tied_keys
 
 __all__ = ["KeyReport", "key_tables", "read_manifest", "verify_model"]
@@ -33,7 +33,7 @@ def verify_model(model: str | PreTrainedModel, source: str | Path, *, layout: st
     expected = shapes_of(built)
     shapes = read_shapes(source) if Path(source).is_dir() else read_manifest(source)
     table = nearest_layout(key_tables(built), shapes, ours=expected) if layout is None else key_table(built, layout)
-    return compare_keys(expected, [(table, shapes)], ties=tied_keys(built))
+    return with_hint(compare_keys(expected, [(table, shapes)], ties=tied_keys(built)), built, shapes)
 
 
 def read_manifest(path: str | Path) -> dict[str, Shape]:

@@ -37,6 +37,7 @@ class KeyReport:
         mismatched: what is there in another shape.
         dropped: what is left out on purpose, with the reason.
         cut: what is read without its last rows, with the reason.
+        hint: what the family knows of the cause of the faults; a sentence, or nothing.
     """
 
     layout: str
@@ -46,6 +47,7 @@ class KeyReport:
     mismatched: tuple[Mismatch, ...] = ()
     dropped: Mapping[str, str] = field(default_factory=dict)
     cut: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""
 
     @property
     def is_clean(self) -> bool:
@@ -71,9 +73,10 @@ class KeyReport:
             CheckpointError: naming the keys.
         """
         if not self.is_clean:
+            hint = f"{self.hint} " if self.hint else ""
             raise CheckpointError(
-                f"`{checkpoint}`, read in layout `{self.layout}`, {'; it '.join(self.faults())}. Nothing was loaded; "
-                "choose the model and the layout that belong to these weights, or download them again."
+                f"`{checkpoint}`, read in layout `{self.layout}`, {'; it '.join(self.faults())}. {hint}Nothing was "
+                "loaded; choose the model and the layout that belong to these weights, or download them again."
             )
 
     def __str__(self) -> str:
@@ -85,6 +88,7 @@ class KeyReport:
         lines = [f"layout {self.layout}: {self.num_matched} tensors fit"]
         lines += [f"{len(keys)} {what}: {_shown(keys, 1)}" for what, keys in left_out.items()]
         lines += [f"the checkpoint {fault}" for fault in self.faults(num_shown=10)]
+        lines += [self.hint] if self.hint else []
         num_missing, num_unexpected, num_mismatched = map(len, (self.missing, self.unexpected, self.mismatched))
         lines.append(f"{num_missing} missing, {num_unexpected} unexpected, {num_mismatched} of another shape")
         return "\n".join(lines)

@@ -6,9 +6,9 @@ number, ``{name:path}`` for one segment or more. "Theirs" is always the publishe
 
 import importlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from vlmzoo.errors import CheckpointError, ConfigError
 from vlmzoo.models._key_report import KeyReport, Mismatch, Shape
@@ -25,6 +25,7 @@ __all__ = [
     "key_table",
     "key_tables",
     "nearest_layout",
+    "with_hint",
 ]
 
 T = TypeVar("T")
@@ -250,11 +251,30 @@ def key_tables(model: object) -> Mapping[str, KeyTable]:
     """
     package = type(model).__module__.rpartition(".")[0]
     try:
-        return importlib.import_module(f"{package}.keys").TABLES
+        return _family_keys(model).TABLES
     except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"`{type(model).__name__}` must have key tables in `{package}.keys`, but has none."
         ) from error
+
+
+def with_hint(report: KeyReport, model: object, keys: Collection[str]) -> KeyReport:
+    """Add to a report with faults what the family knows of their cause: ``explain`` of its ``keys`` module, if any.
+
+    Args:
+        report: of the comparison.
+        model: that the checkpoint was compared with.
+        keys: published names.
+    """
+    try:
+        explain = getattr(_family_keys(model), "explain", None)
+    except ImportError:  # a class of our own making, or of another package
+        explain = None
+    return report if report.is_clean or explain is None else replace(report, hint=explain(model, keys))
+
+
+def _family_keys(model: object) -> Any:
+    return importlib.import_module(f"{type(model).__module__.rpartition('.')[0]}.keys")
 
 
 def key_table(model: object, layout: str) -> KeyTable:

@@ -17,7 +17,7 @@ from vlmzoo.errors import CheckpointError, ConfigError
 from vlmzoo.models._buffers import restore_buffers
 from vlmzoo.models._lora import LoraWeights, read_lora
 from vlmzoo.models._shards import iterate_tensors, read_shapes
-from vlmzoo.models.keys import KeyReport, KeyTable, Shape, compare_keys
+from vlmzoo.models.keys import KeyReport, KeyTable, Shape, compare_keys, with_hint
 
 __all__ = [
     "LoraWeights",
@@ -71,7 +71,7 @@ def load_into(
         shapes[0] = adapter.shapes_on(shapes[0])
     expected, ties = shapes_of(model), tied_keys(model)
     tables = [its_table for _, its_table in sources]
-    report = compare_keys(expected, zip(tables, shapes, strict=True), ties=ties)
+    report = with_hint(compare_keys(expected, zip(tables, shapes, strict=True), ties=ties), model, shapes[0])
     report.require_clean(folder)
     restore_buffers(model, dtype=dtype, device=torch.device(device or "cpu"))
     places = {name: group for group in ties for name in group}

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from vlmzoo.errors import ConfigError, RegistryError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.zoo.arithmetic import DEFAULT_IMAGE_SIZE, count_image_tokens, count_parameters
-from vlmzoo.zoo.card import TOKEN_FIELDS, Architecture, Card, NativeArchitecture, read_architecture
+from vlmzoo.zoo.card import TOKEN_FIELDS, Architecture, Card, NativeArchitecture, laid_over, read_architecture
 from vlmzoo.zoo.memory import Lora, MemoryForecast, forecast_memory
 from vlmzoo.zoo.visual import ImageSize
 
@@ -47,7 +47,7 @@ class ModelInfo:
         parameters: number of parameters, by part.
         image_tokens: visual tokens that one image of ``image_size`` becomes.
         context_tokens: positions of the language model, visual tokens included.
-        weights: ``repo``, ``revision`` and ``layout`` of the published weights.
+        weights: ``repo``, ``revision`` and ``layout`` of the published weights; ``repo`` is None if there are none.
         licence: ``code``, ``weights`` and ``base``.
         paper: ``title`` and ``arxiv``.
         source: where the numbers were read.
@@ -62,7 +62,7 @@ class ModelInfo:
     parameters: Mapping[str, int]
     image_tokens: int
     context_tokens: int
-    weights: Mapping[str, str]
+    weights: Mapping[str, str | None]
     licence: Mapping[str, str]
     paper: Mapping[str, str]
     source: str
@@ -98,11 +98,17 @@ class ModelInfo:
                 "tokens per image",
                 f"{self.image_tokens} of {self.context_tokens} positions for {height} x {width} pixels",
             ),
-            ("weights", f"{self.weights['repo']} @ {self.weights['revision']}, layout {self.weights['layout']}"),
+            ("weights", self._weights_text),
             ("licence", "; ".join(f"{part}: {terms}" for part, terms in self.licence.items())),
             ("paper", f"{self.paper['title']}, arXiv:{self.paper['arxiv']}"),
             ("parity", self.parity),
         ]
+
+    @property
+    def _weights_text(self) -> str:
+        if self.weights["repo"] is None:
+            return "not a release: none are published"
+        return f"{self.weights['repo']} @ {self.weights['revision']}, layout {self.weights['layout']}"
 
     def __str__(self) -> str:
         """Return the rows as aligned text."""
@@ -133,12 +139,19 @@ def load_card(name: str) -> Card:
         raise RegistryError(f"There is no model named `{name}`.{nearest_hint(name, names)} Known: {known}.")
     path = _FOLDER / f"{name}.yaml"
     try:
-        card = Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        card = Card.model_validate(_values(name))
     except (yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"The card `{path.name}` must hold the fields of a card: {error}") from error
     if card.name != name:
         raise ConfigError(f"The card `{path.name}` must be named after its model, but names `{card.name}` instead.")
     return card
+
+
+def _values(name: str) -> dict[str, Any]:
+    """Return the fields of a card, laid over those of the card that it names as its ``base``."""
+    values: dict[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    base = values.pop("base", None)
+    return values if base is None else laid_over(_values(base), values)
 
 
 def model_info(name: str, *, image_size: ImageSize | None = None) -> ModelInfo:

@@ -11,7 +11,18 @@ from typing import Any, Literal
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["LANGUAGE_MODELS", "Anatomy", "Stack", "clip_edges", "clip_stack", "language_stack", "linear", "num_read"]
+__all__ = [
+    "LANGUAGE_MODELS",
+    "Anatomy",
+    "Beside",
+    "ConvStack",
+    "Stack",
+    "clip_edges",
+    "clip_stack",
+    "language_stack",
+    "linear",
+    "num_read",
+]
 
 Spec = Mapping[str, Any]
 
@@ -35,6 +46,10 @@ class Stack:
         qk_norm: width of the scale on queries and of that on keys; 0 without them.
         layer_scale: whether each half of a block has a learned scale of width D.
         packed: whether one matrix makes queries, keys and values, for sequences cut by the image.
+        key_bias: whether keys have a bias where queries and values do.
+        inner_norm: whether a norm stands before the last matrix of the feed-forward part (EVA-02).
+        scores: by how many positions each one is scored, where the scores must be held because learned biases are
+            added to them (SAM); 0 where they never are.
     """
 
     width: int
@@ -51,6 +66,9 @@ class Stack:
     qk_norm: int = 0
     layer_scale: bool = False
     packed: bool = False
+    key_bias: bool = True
+    inner_norm: bool = False
+    scores: int = 0
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:
@@ -75,17 +93,74 @@ class Stack:
     @property
     def block_parameters(self) -> int:
         """Parameters of one block."""
-        has_bias = {"q_proj": self.qkv_bias, "k_proj": self.qkv_bias, "v_proj": self.qkv_bias, "o_proj": self.out_bias}
+        has_bias = {
+            "q_proj": self.qkv_bias,
+            "k_proj": self.qkv_bias and self.key_bias,
+            "v_proj": self.qkv_bias,
+            "o_proj": self.out_bias,
+        }
         matrices = sum(
             fan_in * fan_out + fan_out * has_bias.get(name, self.inner_bias)
             for name, (fan_in, fan_out) in self.linears.items()
         )
-        return matrices + 2 * self.norm_parameters + 2 * self.qk_norm + 2 * self.width * self.layer_scale
+        norms = 2 * self.norm_parameters + 2 * self.qk_norm + 2 * self.inner * self.inner_norm
+        return matrices + norms + 2 * self.width * self.layer_scale
 
     @property
     def parameters(self) -> int:
         """Parameters of all blocks."""
         return self.num_layers * self.block_parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvStack:
+    """Equal blocks of ConvNeXt: a convolution within each channel, a norm, two matrices, a scale (arXiv:2201.03545).
+
+    Args:
+        width: D, channels.
+        inner: F.
+        num_layers: L.
+        kernel_size: side of the convolution.
+    """
+
+    width: int
+    inner: int
+    num_layers: int
+    kernel_size: int
+
+    @property
+    def linears(self) -> dict[str, tuple[int, int]]:
+        """(fan in, fan out) of a block's convolution, to one channel, and of its matrices."""
+        return {
+            "conv": (self.kernel_size**2, self.width),
+            "up_proj": (self.width, self.inner),
+            "down_proj": (self.inner, self.width),
+        }
+
+    @property
+    def block_parameters(self) -> int:
+        """Parameters of one block."""
+        return sum(linear(*fans) for fans in self.linears.values()) + 3 * self.width
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all blocks."""
+        return self.num_layers * self.block_parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """Blocks of the image encoder beside its first: another stage, or another encoder.
+
+    Args:
+        stack: the blocks.
+        read: blocks up to the one whose output is read.
+        share: positions that they work on, as a multiple of those of the first.
+    """
+
+    stack: Stack | ConvStack
+    read: int
+    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +176,10 @@ class Anatomy:
         language_model: blocks of the language model; a norm of width D stands behind them.
         vocab_size: V, rows of the embedding table and of the head.
         is_tied: whether the head is the embedding table.
+        others: of an image encoder of several parts, all but the first; ``encoder_edges`` counts for all of them.
     """
 
-    encoder: Stack
+    encoder: Stack | ConvStack
     encoder_edges: int
     encoder_read: int
     projector: int
@@ -111,6 +187,12 @@ class Anatomy:
     language_model: Stack
     vocab_size: int
     is_tied: bool
+    others: tuple[Beside, ...] = ()
+
+    @property
+    def encoders(self) -> tuple[Beside, ...]:
+        """All parts of the image encoder."""
+        return (Beside(stack=self.encoder, read=self.encoder_read), *self.others)
 
     @property
     def table(self) -> int:
@@ -122,7 +204,7 @@ class Anatomy:
         """Parameters of each part; the head counts to the language model, a tied one once."""
         tables = self.table * (1 if self.is_tied else 2)
         return {
-            "encoder": self.encoder_edges + self.encoder.parameters,
+            "encoder": self.encoder_edges + sum(part.stack.parameters for part in self.encoders),
             "projector": self.projector,
             "language_model": tables + self.language_model.parameters + self.language_model.norm_parameters,
         }

@@ -3,12 +3,14 @@
 Letters: C channels of the encoder, D width of the language model.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vlmzoo.errors import ConfigError
-from vlmzoo.zoo.anatomy import Anatomy, clip_edges, clip_stack, language_stack, linear, num_read
+from vlmzoo.zoo.anatomy import Anatomy, Beside, language_stack, linear
 from vlmzoo.zoo.card import Architecture, NativeArchitecture
+from vlmzoo.zoo.encoders import EncoderFacts, encoder_facts
 from vlmzoo.zoo.native import native_anatomy, native_visual
 from vlmzoo.zoo.visual import ImageSize, Visual
 
@@ -64,61 +66,77 @@ def visual_of(architecture: Architecture | NativeArchitecture, image_size: Image
     """
     if isinstance(architecture, NativeArchitecture):
         return native_visual(architecture, image_size)
-    encoder = architecture.encoder
-    _formula(_ENCODERS, "encoder", encoder)
-    tokens = (encoder["image_size"] // encoder["patch_size"]) ** 2
-    return Visual(tokens=tokens, positions=tokens + 1, values=3 * encoder["image_size"] ** 2)
+    encoders = [encoder_facts(spec) for spec in architecture.encoder_specs]
+    height, width = _input_size(architecture, encoders)
+    tokens = _fused(architecture, encoders).tokens
+    return Visual(tokens=tokens, positions=encoders[0].stacks[0].positions, values=3 * height * width)
+
+
+def _input_size(architecture: Architecture, encoders: Sequence[EncoderFacts]) -> ImageSize:
+    """Return (height, width) of the images that the processor makes."""
+    given = architecture.image_size
+    if given is not None:
+        return (given, given) if isinstance(given, int) else (given[0], given[1])
+    return max((encoder.image_size for encoder in encoders), key=lambda size: size[0] * size[1])
 
 
 def _composed(architecture: Architecture) -> Anatomy:
     spec = architecture.language_model
-    return _formula(_ENCODERS, "encoder", architecture.encoder)(
-        architecture.encoder,
-        **_projector(architecture.projector, architecture.encoder["hidden_size"], spec["hidden_size"]),
+    encoders = [encoder_facts(encoder) for encoder in architecture.encoder_specs]
+    fused = _fused(architecture, encoders)
+    projector, kept = _projector(architecture.projector, fused.width, spec["hidden_size"])
+    first, *others = [stack for encoder in encoders for stack in encoder.stacks]
+    return Anatomy(
+        encoder=first.stack,
+        encoder_edges=sum(encoder.edges for encoder in encoders),
+        encoder_read=first.read,
+        others=tuple(
+            Beside(stack=other.stack, read=other.read, share=other.positions / first.positions) for other in others
+        ),
+        projector=projector + fused.parameters,
+        projector_kept=kept,
         language_model=language_stack(spec, model_type=str(spec.get("model_type"))),
         vocab_size=spec["vocab_size"],
         is_tied=spec.get("tie_word_embeddings", False),
     )
 
 
-def _formula(table: Mapping[str, Callable[..., Anatomy]], kind: str, spec: Spec) -> Callable[..., Anatomy]:
-    if spec.get("type") not in table:
-        raise ConfigError(
-            f"`{kind}` must be one whose size has a formula ({', '.join(table)}), but is `{spec.get('type')}` instead;"
-            " add one to vlmzoo/zoo/arithmetic.py."
-        )
-    return table[spec["type"]]
+@dataclass(frozen=True)
+class _Fused:
+    """What becomes of the encoders' maps: tokens of an image, width of each, and parameters that it takes."""
+
+    tokens: int
+    width: int
+    parameters: int = 0
 
 
-def _with_clip(spec: Spec, **others: Any) -> Anatomy:
-    encoder = clip_stack(
-        width=spec["hidden_size"],
-        inner=spec["intermediate_size"],
-        num_layers=spec["num_layers"],
-        num_heads=spec["num_heads"],
-        activation=spec.get("hidden_act", "quick_gelu"),
+def _fused(architecture: Architecture, encoders: Sequence[EncoderFacts]) -> _Fused:
+    spec = architecture.fusion or {"type": "channel_concat"}
+    channels = [encoder.channels for encoder in encoders]
+    common, fold = spec.get("grid_size"), spec.get("fold", 1)
+    if isinstance(common, int):
+        common = (common, common)
+    if spec["type"] == "channel_concat":
+        height, width = common or max((e.grid_size for e in encoders), key=lambda grid: grid[0] * grid[1])
+        return _Fused(height * width // fold**2, sum(channels) * fold**2)
+    if spec["type"] == "sequence_append":
+        grids = [common or encoder.grid_size for encoder in encoders]
+        wide = spec.get("width") or max(channels)
+        parameters = sum(linear(count, wide) for count in channels if count != wide)
+        return _Fused(sum(height * width for height, width in grids), wide, parameters)
+    raise ConfigError(
+        f"`fusion` must be one whose size has a formula (channel_concat, sequence_append), but is `{spec['type']}` "
+        "instead; add one to vlmzoo/zoo/arithmetic.py."
     )
-    return Anatomy(
-        encoder=encoder,
-        encoder_edges=clip_edges(width=encoder.width, image_size=spec["image_size"], patch_size=spec["patch_size"]),
-        encoder_read=num_read(spec.get("select_layer", -2), encoder.num_layers),
-        **others,
-    )
 
 
-def _projector(spec: Spec, fan_in: int, fan_out: int) -> dict[str, int]:
+def _projector(spec: Spec, fan_in: int, fan_out: int) -> tuple[int, int]:
     """Parameters, and what backward reads of each token: the input of every layer, and of every GELU."""
     name = str(spec.get("type"))
     if name == "identity":
-        return {"projector": 0, "projector_kept": 0}
+        return 0, 0
     digits = "1" if name == "linear" else name.removeprefix("mlp").removesuffix("x_gelu")
     if not digits.isdigit():
         raise ConfigError(f"`projector` must be identity, linear or mlpNx_gelu, but is `{name}` instead.")
     num_more = int(digits) - 1
-    return {
-        "projector": linear(fan_in, fan_out) + num_more * linear(fan_out, fan_out),
-        "projector_kept": fan_in + 2 * num_more * fan_out,
-    }
-
-
-_ENCODERS: Mapping[str, Callable[..., Anatomy]] = {"clip": _with_clip}
+    return linear(fan_in, fan_out) + num_more * linear(fan_out, fan_out), fan_in + 2 * num_more * fan_out

@@ -16,6 +16,7 @@ __all__ = [
     "NativeArchitecture",
     "Paper",
     "Weights",
+    "laid_over",
     "read_architecture",
 ]
 
@@ -50,8 +51,14 @@ class Architecture(_Strict):
 
     family: str
     """Folder under ``vlmzoo.models`` that composes the blocks."""
-    encoder: Spec
-    """Image encoder."""
+    encoder: Spec | None = None
+    """Image encoder, of a family that has one."""
+    encoders: list[Spec] | None = None
+    """Image encoders in order, of a family that has several."""
+    fusion: Spec | None = None
+    """How the maps of several encoders come together; None is the family's default."""
+    image_size: int | list[int] | None = None
+    """Side or [height, width] of the images that several encoders share, in pixels; None is the largest of theirs."""
     projector: Spec
     """From the encoder's channels to the language model's width."""
     language_model: Spec
@@ -60,6 +67,19 @@ class Architecture(_Strict):
     """``{image, tokenizer, chat_template}``: how images and text become inputs."""
     image_token_id: int
     """The placeholder of one visual token; of released weights, so that no tokenizer is needed to build the model."""
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "Architecture":
+        if (self.encoder is None) == (not self.encoders):
+            raise ValueError("an architecture must have an `encoder` or `encoders`, and not both")
+        if self.encoder is not None and (self.fusion or self.image_size):
+            raise ValueError("`fusion` and `image_size` are of `encoders`, not of a single `encoder`")
+        return self
+
+    @property
+    def encoder_specs(self) -> list[Spec]:
+        """All encoders, in order."""
+        return [self.encoder] if self.encoder is not None else list(self.encoders or ())
 
 
 class NativeArchitecture(_Strict):
@@ -119,8 +139,8 @@ def read_architecture(values: Mapping[str, Any]) -> Architecture | NativeArchite
 class Weights(_Strict):
     """Where trained weights lie, and whose names their tensors bear."""
 
-    repo: str
-    """Hub id."""
+    repo: str | None
+    """Hub id; None of an architecture that nobody has published weights of."""
     revision: str = "main"
     """Branch, tag or commit."""
     layout: str
@@ -164,7 +184,7 @@ class Card(_Strict):
     """Where the numbers of this card were read."""
     parity: Literal["keys only", "verified"]
     """``keys only``: names and shapes of tensors agree; ``verified``: outputs were compared with the authors' code."""
-    tiny: dict[str, Spec]
+    tiny: dict[str, Spec | list[Spec] | int]
     """What the miniature changes in the architecture: same topology, few layers, narrow."""
 
     @property
@@ -175,11 +195,14 @@ class Card(_Strict):
     def miniature(self) -> Spec:
         """Return the architecture with ``tiny`` laid over it; a spec of another ``type`` replaces the whole spec.
 
+        Of several encoders, each has its own laid over it.
+
         It names no token's id, for the miniature's own tokenizer says which they are: neither ``image_token_id`` of a
         composed base, nor the fields of `TOKEN_FIELDS` and ``bos``, ``eos`` and ``pad_token_id`` of a native one.
         """
-        below = self.architecture.model_dump(exclude={"image_token_id"})
-        tiny = _laid_over(below, self.tiny)
+        dumped = self.architecture.model_dump(exclude={"image_token_id"})
+        below = {name: value for name, value in dumped.items() if value is not None}
+        tiny = laid_over(below, self.tiny)
         if isinstance(self.architecture, NativeArchitecture):
             tiny["config"] = _without(tiny["config"], tuple(TOKEN_FIELDS.get(self.architecture.model_type, ())))
             tiny["config"]["text_config"] = _without(tiny["config"]["text_config"], _TEXT_TOKEN_FIELDS)
@@ -190,12 +213,23 @@ def _without(values: Mapping[str, Any], names: Sequence[str]) -> Spec:
     return {name: value for name, value in values.items() if name not in names}
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the values of one mapping over those of another, mapping by mapping, and of several encoders each by itself.
+
+    Args:
+        below: what stands where ``above`` says nothing.
+        above: what goes before; a mapping of another ``type`` replaces the whole mapping below.
+    """
     if "type" in above and above["type"] != below.get("type"):
         return dict(above)
     merged = dict(below)
     for key, value in above.items():
         lower = merged.get(key)
-        is_nested = isinstance(lower, dict) and isinstance(value, dict)
-        merged[key] = _laid_over(cast("Spec", lower), cast("Spec", value)) if is_nested else value
+        if isinstance(lower, dict) and isinstance(value, dict):
+            merged[key] = laid_over(cast("Spec", lower), cast("Spec", value))
+        elif key == "encoders" and isinstance(lower, list):
+            pairs = zip(cast("list[Spec]", lower), cast("list[Spec]", value), strict=True)
+            merged[key] = [laid_over(*pair) for pair in pairs]
+        else:
+            merged[key] = value
     return merged

@@ -40,7 +40,7 @@ from typing import Literal
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.zoo.activations import Reads, backward_bytes, block_bytes, forward_bytes, norm_bytes
-from vlmzoo.zoo.anatomy import Anatomy, Stack
+from vlmzoo.zoo.anatomy import Anatomy, Beside, ConvStack, Stack
 from vlmzoo.zoo.arithmetic import DEFAULT_IMAGE_SIZE, anatomy_of, visual_of
 from vlmzoo.zoo.card import Architecture, NativeArchitecture
 from vlmzoo.zoo.trained import Lora, Trainable, Trained
@@ -185,8 +185,8 @@ class _Step:
         shares = 1 if self.load.targets <= self.chunk else 3  # of the chunks so far, of one more, and their sum
         working = self._working(self.anatomy.language_model, self.trained.language_reads, self.load.positions)
         behind_head = of_language + of_images + max(shares * of_head + logits, of_head + working)
-        reads = self.trained.encoder_reads
-        in_images = self._working(self.anatomy.encoder, reads, self.load.patches) if reads else 0
+        reads, parts = self.trained.encoder_reads, self.anatomy.encoders
+        in_images = max(self._working(part.stack, reads, self._patches(part)) if reads else 0 for part in parts)
         return (
             everything + standing,
             behind_head + standing,
@@ -205,15 +205,19 @@ class _Step:
         if trained.encoder_reads is not None or trained.projector:
             of_images += e * load.visual_tokens * anatomy.projector_kept
         if trained.encoder_reads is not None:
-            of_images += load.patches * anatomy.encoder_read * self._kept(anatomy.encoder, trained.encoder_reads)
+            for part in anatomy.encoders:
+                of_images += self._patches(part) * part.read * self._kept(part.stack, trained.encoder_reads)
         per_logit = 3 * _FP32 + (e if e < _FP32 else 0)
         head = per_logit * min(load.targets, self.chunk) * anatomy.vocab_size
         return of_language + of_images + head, of_language, of_images
 
-    def _kept(self, stack: Stack, reads: Reads) -> int:
+    def _patches(self, part: Beside) -> int:
+        return round(self.load.patches * part.share)
+
+    def _kept(self, stack: Stack | ConvStack, reads: Reads) -> int:
         return self.e * stack.width if self.is_checkpointed else block_bytes(stack, reads, element_bytes=self.e)
 
-    def _working(self, stack: Stack, reads: Reads, positions: int) -> int:
+    def _working(self, stack: Stack | ConvStack, reads: Reads, positions: int) -> int:
         again = block_bytes(stack, reads, element_bytes=self.e) if self.is_checkpointed else 0
         return positions * (again + backward_bytes(stack, element_bytes=self.e))
 
@@ -223,7 +227,9 @@ def _answer(anatomy: Anatomy, load: Load, e: int) -> MemoryForecast:
     language = anatomy.language_model
     weights = e * sum(anatomy.parameters.values())
     cache = 2 * language.num_layers * load.positions * language.num_kv_heads * language.head_dim * e
-    seeing = load.pixel_bytes(e) + load.patches * forward_bytes(anatomy.encoder, element_bytes=e)
+    seeing = load.pixel_bytes(e) + max(
+        round(load.patches * part.share) * forward_bytes(part.stack, element_bytes=e) for part in anatomy.encoders
+    )
     embeddings = e * language.width  # the model's call holds them while blocks run
     reading = load.pixel_bytes(e) + load.positions * (embeddings + forward_bytes(language, element_bytes=e))
     choosing = load.sequences * anatomy.vocab_size * (e + _FP32)

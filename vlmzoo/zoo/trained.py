@@ -99,15 +99,16 @@ class Trained:
             raise ConfigError("`trainable` must name a part that learns, but is empty.")
         has_encoder, has_language = "encoder" in parts, "language_model" in parts
         language = anatomy.language_model
+        stacks = [part.stack for part in anatomy.encoders]
         return cls(
             encoder=anatomy.parameters["encoder"] * has_encoder,
             projector=anatomy.projector * ("projector" in parts),
             blocks=(language.parameters + language.norm_parameters) * has_language,
             head=anatomy.table * has_language,
             embedding=anatomy.table * (has_language and not anatomy.is_tied),
-            encoder_reads=Reads.everything(anatomy.encoder) if has_encoder else None,
+            encoder_reads=Reads.everything(*stacks) if has_encoder else None,
             language_reads=Reads.everything(language) if has_language else Reads(),
-            largest=anatomy.table if has_language else anatomy.encoder.width * anatomy.encoder.inner,
+            largest=anatomy.table if has_language else max(stack.width * stack.inner for stack in stacks),
         )
 
     @classmethod

@@ -5,10 +5,11 @@ differs from release to release; what follows the number tells the encoders apar
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from vlmzoo.models.keys import KeyTable
 
-__all__ = ["TABLES", "TOWERS", "encoder_order"]
+__all__ = ["TABLES", "TOWERS", "encoder_order", "explain"]
 
 _FREQUENCIES = "rotary frequencies, recomputed from the configuration"
 _THEIRS, _OURS = "model.vision_tower.vision_towers.{tower:int}.vision_tower.", "encoders.{tower:int}.vision."
@@ -114,3 +115,20 @@ def encoder_order(keys: Collection[str]) -> tuple[str, ...]:
             if table.knows(key):
                 found[int(key.split(".")[3])] = name
     return tuple(found[number] for number in sorted(found))
+
+
+def explain(model: Any, keys: Collection[str]) -> str:
+    """Say whether a checkpoint that does not fit holds other encoders than the model, or the same in another order.
+
+    Args:
+        model: of this family.
+        keys: published names.
+    """
+    ours, theirs = tuple(spec["type"] for spec in model.config.encoders), encoder_order(keys)
+    if not theirs or ours == theirs:
+        return ""
+    what = "the same in another order" if sorted(ours) == sorted(theirs) else "others"
+    return (
+        f"The checkpoint's encoders are {', '.join(theirs)}, but the model's are {what}: {', '.join(ours)}; list them "
+        "under `encoders` as the checkpoint has them."
+    )
