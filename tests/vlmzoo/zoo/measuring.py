@@ -15,6 +15,16 @@ from vlmzoo.zoo.arithmetic import visual_of
 from vlmzoo.zoo.visual import ImageSize, resize_to_budget
 
 PLACEHOLDER = 5
+_SEEING: dict[str, dict[str, Any]] = {
+    "clip_hr": {"image_size": 224, "native_size": 224, "hidden_size": 256, "intermediate_size": 1024, "num_layers": 4},
+    "convnext": {"image_size": 224, "depths": [2, 2, 4, 2], "dims": [64, 128, 256, 384]},
+    "sam_vit": {"image_size": 224, "patch_size": 16, "hidden_size": 256, "intermediate_size": 1024, "num_layers": 4}
+    | {"window_size": 5, "global_layers": [1, 3], "num_heads": 4, "neck_channels": 64},
+    "eva02_det": {"image_size": 224, "native_size": 224, "patch_size": 16, "hidden_size": 256, "num_layers": 4}
+    | {"window_size": 7, "global_layers": [1, 3], "num_heads": 4},
+    "pix2struct": {"image_size": 224, "patch_size": 16, "max_patches": 200, "hidden_size": 256}
+    | {"intermediate_size": 512, "num_layers": 3, "num_heads": 4, "max_side": 64},
+}
 
 
 def peak_bytes(run: Callable[[], Any]) -> int:
@@ -64,6 +74,11 @@ def make_architecture(name: str) -> dict[str, Any]:
         "num_attention_heads": 8,
         "num_key_value_heads": 8,
     }
+    if architecture["family"] == "eagle":
+        architecture["language_model"] |= text
+        architecture["encoders"] = [spec | _SEEING[spec["type"]] for spec in architecture["encoders"]]
+        architecture["processor"]["image"]["size"] = 224
+        return architecture | {"image_token_id": PLACEHOLDER, "image_size": 224, "fusion": {"type": "channel_concat"}}
     if architecture["family"] != "native":
         architecture["language_model"] |= text
         sizes = {"image_size": 224, "hidden_size": 384, "intermediate_size": 1536, "num_layers": 6, "num_heads": 6}

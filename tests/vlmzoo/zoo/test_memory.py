@@ -154,7 +154,7 @@ def lora_on(model):
 def freeze_encoder(model):
     """Train what LLaVA's second stage trains."""
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(".encoder." not in name)
+        parameter.requires_grad_(".encoder." not in name and ".encoders." not in name)
 
 
 def checkpoint(model):
@@ -172,6 +172,8 @@ slow = pytest.mark.slow
         ("qwen2-vl-2b", None, {}),
         *(pytest.param(name, None, {}, marks=slow) for name in ("qwen2.5-vl-3b", "qwen3-vl-4b")),
         *(pytest.param(name, None, {}, marks=slow) for name in ("llava-1.5-7b-hf", "internvl3.5-1b")),
+        *(pytest.param(name, None, {}, marks=slow) for name in ("eagle-x2-vicuna-7b", "eagle-x5-7b")),
+        pytest.param("eagle-x5-7b", freeze_encoder, {"trainable": ["projector", "language_model"]}, marks=slow),
         pytest.param("qwen2-vl-2b", None, {"max_chunk_elements": 2**20}, marks=slow),
         pytest.param("qwen2-vl-2b", lora_on, {"trainable": Lora(rank=8)}, marks=slow),
         pytest.param("qwen2-vl-2b", checkpoint, {"activation_checkpointing": True}, marks=slow),

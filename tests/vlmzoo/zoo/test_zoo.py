@@ -56,8 +56,10 @@ def test_figures_are_for_the_size_that_was_asked_for(name):
 def test_every_composed_miniature_keeps_the_topology_and_is_small(name):
     card = load_card(name)
     miniature = card.miniature()
-    for part in ("encoder", "projector", "language_model"):
+    for part in ("projector", "language_model"):
         assert miniature[part]["type"] == getattr(card.architecture, part)["type"]
+    small = read_architecture(miniature)
+    assert [spec["type"] for spec in small.encoder_specs] == [spec["type"] for spec in card.architecture.encoder_specs]
     assert miniature["family"] == card.family
     assert "image_token_id" not in miniature
     assert sum(count_parameters(read_architecture(miniature)).values()) * 4 < 10e6  # bytes, in float32
@@ -81,7 +83,7 @@ def test_a_miniature_has_a_tokenizer_of_its_own(name):
     card = load_card(name)
     tokenizers = registry_of("tokenizer")
     tokenizers.check(card.architecture.processor["tokenizer"])
-    assert tokenizers.check(card.miniature()["processor"]["tokenizer"]).name in ("llama_bpe", "qwen2_bpe")
+    assert tokenizers.check(card.miniature()["processor"]["tokenizer"]).name in ("llama3_bpe", "llama_bpe", "qwen2_bpe")
 
 
 @pytest.mark.parametrize("name", COMPOSED)
@@ -89,32 +91,30 @@ def test_every_block_of_a_card_and_of_its_miniature_passes_its_registry(name):
     from vlmzoo.plugins import registry_of
 
     card = load_card(name)
-    for architecture in (card.architecture.model_dump(), card.miniature()):
-        registry_of("encoder").check(architecture["encoder"])
-        registry_of("projector").check(architecture["projector"], runtime=("in_dim", "out_dim"))
-        registry_of("language_model").check(architecture["language_model"])
+    for architecture in (card.architecture, read_architecture(card.miniature())):
+        for encoder in architecture.encoder_specs:
+            registry_of("encoder").check(encoder)
+        if architecture.fusion is not None:
+            registry_of("fusion").check(architecture.fusion, runtime=("channels", "grid_sizes"))
+        registry_of("projector").check(architecture.projector, runtime=("in_dim", "out_dim"))
+        registry_of("language_model").check(architecture.language_model)
 
 
+@pytest.mark.parametrize("is_tiny", [False, True], ids=["released", "tiny"])
 @pytest.mark.parametrize("name", COMPOSED)
-def test_counted_parameters_are_those_of_the_blocks(name):
-    import torch
+def test_counted_parameters_are_those_of_the_model(name, is_tiny):
+    from vlmzoo import build_model
 
-    from vlmzoo.blocks.encoders import ENCODERS
-    from vlmzoo.blocks.language import LANGUAGE_MODELS
-    from vlmzoo.blocks.language.causal_lm import build_language_model
-    from vlmzoo.blocks.projectors import PROJECTORS
-
-    architecture = load_card(name).architecture
-    with torch.device("meta"):
-        encoder = ENCODERS.build(architecture.encoder)
-        language_model = build_language_model(LANGUAGE_MODELS.build(architecture.language_model))
-        projector = PROJECTORS.build(
-            architecture.projector, in_dim=encoder.out_channels, out_dim=language_model.config.hidden_size
-        )
-    parts = {"encoder": encoder, "projector": projector, "language_model": language_model}
-    built = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
-    assert count_parameters(architecture) == built
-    assert count_image_tokens(architecture) == encoder.grid_size[0] * encoder.grid_size[1]
+    architecture = (
+        load_card(name).miniature() if is_tiny else load_card(name).architecture.model_dump(exclude_none=True)
+    )
+    if is_tiny:  # without its tokenizer, which says how many rows the tables have
+        text = {name: value for name, value in architecture["language_model"].items() if "token_id" not in name}
+        architecture |= {"image_token_id": 5, "language_model": text}
+    model = build_model(architecture, device="meta")
+    checked = read_architecture(architecture)
+    assert count_parameters(checked) == model.count_parameters()
+    assert count_image_tokens(checked) == model.num_image_tokens
 
 
 @pytest.mark.parametrize("model_type", ["llama", "qwen2", "qwen3"])
@@ -209,11 +209,55 @@ def test_a_card_that_names_another_model_is_refused(tmp_path, monkeypatch):
 def test_a_block_without_a_formula_says_where_to_write_one():
     values = make_card_values()["architecture"]
     values["encoder"] = {"type": "timm"}
-    with pytest.raises(ConfigError, match=r"but is `timm` instead; add one to vlmzoo/zoo/arithmetic\.py"):
+    with pytest.raises(ConfigError, match=r"but is `timm` instead; add one to vlmzoo/zoo/encoders\.py"):
         count_parameters(Architecture.model_validate(values))
     values = make_card_values("qwen2-vl-2b")["architecture"] | {"model_type": "qwen2_lv"}
     with pytest.raises(ConfigError, match=r"add one to vlmzoo/zoo/native\.py\. Did you mean `qwen2_vl`\?"):
         count_parameters(read_architecture(values))
+
+
+@pytest.mark.parametrize(
+    ("fusion", "tokens", "width"),
+    [
+        ({"type": "channel_concat", "grid_size": 32}, 1024, 4096),
+        ({"type": "channel_concat", "grid_size": 32, "fold": 2}, 256, 4 * 4096),
+        ({"type": "channel_concat"}, 1024, 4096),
+        ({"type": "sequence_append"}, 24**2 + 32**2, 3072),
+        ({"type": "sequence_append", "grid_size": [8, 8], "width": 512}, 128, 512),
+    ],
+)
+def test_fusions_are_counted_by_their_names(fusion, tokens, width):
+    from vlmzoo import build_model
+
+    values = load_card("eagle-x2-llama3-8b").architecture.model_dump(exclude_none=True) | {"fusion": fusion}
+    checked, model = read_architecture(values), build_model(values, device="meta")
+    assert count_image_tokens(checked) == model.num_image_tokens == tokens
+    assert count_parameters(checked)["projector"] == model.count_parameters()["projector"]
+    assert model.fusion.out_dim == width
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoder": {"type": "clip"}}, "must have an `encoder` or `encoders`, and not both"),
+        ({"encoders": []}, "must have an `encoder` or `encoders`, and not both"),
+        ({"encoder": {"type": "clip"}, "encoders": None}, "`fusion` and `image_size` are of `encoders`"),
+    ],
+)
+def test_an_architecture_of_no_or_of_two_minds_about_its_encoders_is_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        read_architecture({**make_card_values("eagle-x4-7b")["architecture"], **change})
+
+
+def test_a_card_lies_over_its_base_and_what_is_no_release_says_so():
+    card, base = load_card("eagle-x5-34b-chat"), load_card("eagle-x5-7b")
+    assert card.architecture.encoders == base.architecture.encoders
+    assert (card.architecture.language_model["hidden_size"], card.weights.repo) == (7168, "NVEagle/Eagle-X5-34B-Chat")
+    assert "not a release" in str(model_info("eagle-x2-vicuna-7b"))
+    with pytest.raises(ConfigError, match="`eagle-x2-vicuna-7b` is not a release"):
+        from vlmzoo import build_model
+
+        build_model("eagle-x2-vicuna-7b", pretrained=True)
 
 
 def test_a_field_that_the_size_needs_is_asked_for():
