@@ -198,7 +198,7 @@ class Card(_Strict):
         Of several encoders, each has its own laid over it.
 
         It names no token's id, for the miniature's own tokenizer says which they are: neither ``image_token_id`` of a
-        composed base, nor the fields of `TOKEN_FIELDS` and ``bos``, ``eos`` and ``pad_token_id`` of a native one.
+        composed base, nor the fields of `TOKEN_FIELDS` of a native one, nor ``bos``, ``eos`` and ``pad_token_id``.
         """
         dumped = self.architecture.model_dump(exclude={"image_token_id"})
         below = {name: value for name, value in dumped.items() if value is not None}
@@ -206,6 +206,8 @@ class Card(_Strict):
         if isinstance(self.architecture, NativeArchitecture):
             tiny["config"] = _without(tiny["config"], tuple(TOKEN_FIELDS.get(self.architecture.model_type, ())))
             tiny["config"]["text_config"] = _without(tiny["config"]["text_config"], _TEXT_TOKEN_FIELDS)
+        else:
+            tiny["language_model"] = _without(tiny["language_model"], _TEXT_TOKEN_FIELDS)
         return tiny
 
 
