@@ -1,12 +1,13 @@
 """How many processes train together, and sums over them; alone, everything is what it is."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
-__all__ = ["barrier", "is_main", "max_over_ranks", "rank", "sum_over_ranks", "world_size"]
+__all__ = ["barrier", "gather_over_ranks", "is_main", "max_over_ranks", "rank", "sum_over_ranks", "world_size"]
 
 
 def rank() -> int:
@@ -53,3 +54,19 @@ def max_over_ranks(value: int) -> int:
     largest = torch.tensor(value, dtype=torch.int64, device=device)
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)
     return int(largest)
+
+
+T = TypeVar("T")
+
+
+def gather_over_ranks(values: Sequence[T]) -> list[T]:
+    """Return the values of all processes, in the order of the ranks; all must call.
+
+    Args:
+        values: of this process; they are pickled on the way, so they must be small and our own.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return list(values)
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, list(values))
+    return [value for own in found for value in own]

@@ -9,6 +9,7 @@ __all__ = [
     "MemoryLimitError",
     "MissingExtraError",
     "RegistryError",
+    "ServiceError",
     "ShapeError",
     "VlmzooError",
 ]
@@ -49,6 +50,10 @@ class FrameError(VlmzooError, ValueError):
 
 class HubError(VlmzooError, ConnectionError):
     """The Hub cannot be reached, or refuses what it is asked for."""
+
+
+class ServiceError(VlmzooError, ConnectionError):
+    """A server that training asks does not answer, or answers what cannot be used."""
 
 
 class MemoryLimitError(VlmzooError, MemoryError):

@@ -7,9 +7,18 @@ import subprocess
 import pytest
 
 
-def series(repository, out, num_ranks, port):
+def series(repository, out, num_ranks, port, module="splits"):
     done = subprocess.run(
-        ["torchrun", "--nproc-per-node", str(num_ranks), "--master-port", str(port), "-m", "tests.smoke.splits", out],
+        [
+            "torchrun",
+            "--nproc-per-node",
+            str(num_ranks),
+            "--master-port",
+            str(port),
+            "-m",
+            f"tests.smoke.{module}",
+            out,
+        ],
         cwd=repository,
         env={**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
         capture_output=True,
@@ -35,3 +44,23 @@ def test_one_global_batch_gives_one_loss_series_however_it_is_cut(repository, tm
     assert expected[-1] < expected[0]
     for name, losses in found.items():
         assert losses == pytest.approx(expected, abs=1e-5), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_one_batch_of_rollouts_gives_one_series_however_it_is_cut(repository, tmp_path):
+    """Rewards, loss, divergence and the gradient's norm: groups lie on two ranks, and ZeRO splits the weights."""
+    found = {
+        (num_ranks, cut): lines
+        for num_ranks, port in ((1, 29575), (2, 29577))
+        for cut, lines in series(
+            repository, str(tmp_path / f"{num_ranks}.json"), num_ranks, port, module="rollout_splits"
+        ).items()
+    }
+    assert len(found) == 3 * 3 + 3 * 3
+    expected = found[(1, "zero0/2")]
+    assert len({line["reward"] for line in expected}) > 1
+    assert expected[-1]["kl_nats"] > 0
+    for name, lines in found.items():
+        for line, right in zip(lines, expected, strict=True):
+            assert line == pytest.approx(right, abs=1e-5, rel=1e-4), name

@@ -19,7 +19,7 @@ from vlmzoo.data.sources import STRETCH, Source
 from vlmzoo.distributed import rank, world_size
 from vlmzoo.errors import DataError
 
-__all__ = ["Row", "RowFetcher"]
+__all__ = ["Row", "RowFetcher", "position_at"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +110,21 @@ class _Positions(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         place = rank() + self.cursor * world_size()
         while True:
-            yield self._position(place)
+            yield position_at(place, size=self.size, seed=self.seed)
             place += world_size()
 
-    def _position(self, place: int) -> int:
-        if self.size is None:  # in random order by itself; each seed has a stretch of its own
-            return self.seed * STRETCH + place
-        return _permutation(self.seed, place // self.size, self.size)[place % self.size]
+
+def position_at(place: int, *, size: int | None, seed: int) -> int:
+    """Return the position in the source of the ``place``-th row of a run, over all ranks and epochs.
+
+    Args:
+        place: from 0.
+        size: of the source; None for an endless one.
+        seed: of the shuffling; every epoch has an order of its own.
+    """
+    if size is None:  # in random order by itself; each seed has a stretch of its own
+        return seed * STRETCH + place
+    return _permutation(seed, place // size, size)[place % size]
 
 
 @lru_cache(maxsize=2)

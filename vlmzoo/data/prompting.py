@@ -12,7 +12,7 @@ from vlmzoo.data.collation import Collator
 from vlmzoo.data.encoding import SampleEncoding
 from vlmzoo.types import Sample
 
-__all__ = ["prompt_inputs", "sampling_exclusions"]
+__all__ = ["awaited_ids", "end_ids", "prompt_inputs", "sampling_exclusions"]
 
 
 def prompt_inputs(
@@ -41,16 +41,30 @@ def prompt_inputs(
     return inputs
 
 
+def end_ids(model: Any, processor: Any) -> set[int]:
+    """Return every id that ends a completion: those of the model's generation configuration, and the tokenizer's."""
+    declared = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    declared = declared if isinstance(declared, (list, tuple)) else [declared]
+    return {id for id in (*declared, processor.tokenizer.eos_token_id) if id is not None}
+
+
+def awaited_ids(processor: Any) -> list[int]:
+    """Return the ids that adapters wait for."""
+    tokens = getattr(processor, "adapter_tokens", ())
+    return [processor.tokenizer.convert_tokens_to_ids(token) for token in tokens]
+
+
 def sampling_exclusions(processor: Any, *, keep: Collection[int] = ()) -> list[int]:
     """Return the ids that a model must not say: image placeholders and special tokens, the end of sequence excepted.
 
     A sampled placeholder would stand in the sequence without a visual feature behind it.
 
     Args:
-        processor: its ``image_token_ids`` and its tokenizer's special tokens count.
+        processor: its placeholders and its tokenizer's special tokens count.
         keep: further special tokens that may be said, e.g. those that an adapter waits for.
     """
     tokenizer = processor.tokenizer
-    placeholders = {id for id in getattr(processor, "image_token_ids", ()) if id is not None}
+    declared = [getattr(processor, name, None) for name in ("image_token_id", "video_token_id")]
+    placeholders = {id for id in (*getattr(processor, "image_token_ids", ()), *declared) if id is not None}
     allowed = {tokenizer.eos_token_id, *keep}
     return sorted((placeholders | set(tokenizer.all_special_ids)) - allowed)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vlmzoo.data.conversations import with_images
-from vlmzoo.data.prompting import sampling_exclusions
+from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
 from vlmzoo.types import Sample
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def complete(
     """
     inputs = _prompt_inputs(processor, samples, like=model)
     generate: Any = model.generate  # its parameters are the model's own
-    eos_ids = _eos_ids(model, processor)
-    excluded = sampling_exclusions(processor, keep={*eos_ids, *_awaited_ids(processor)})
+    eos_ids = end_ids(model, processor)
+    excluded = sampling_exclusions(processor, keep={*eos_ids, *awaited_ids(processor)})
     suppressed = {"suppress_tokens": excluded} if excluded else {}
     was_training = model.training
     model.eval()
@@ -86,18 +86,6 @@ def _prompt_inputs(
         name: value.to(like.device, like.dtype) if value.is_floating_point() else value.to(like.device)
         for name, value in inputs.items()
     }
-
-
-def _eos_ids(model: "PreTrainedModel", processor: "ProcessorMixin") -> set[int]:
-    declared = getattr(model.generation_config, "eos_token_id", None)
-    declared = declared if isinstance(declared, (list, tuple)) else [declared]
-    return {id for id in (*declared, processor.tokenizer.eos_token_id) if id is not None}
-
-
-def _awaited_ids(processor: "ProcessorMixin") -> list[int]:
-    """Return the ids that adapters wait for."""
-    tokens = getattr(processor, "adapter_tokens", ())
-    return [processor.tokenizer.convert_tokens_to_ids(token) for token in tokens]
 
 
 def _until_eos(row: Sequence[int], eos_ids: Collection[int]) -> list[int]:

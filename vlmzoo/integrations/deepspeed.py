@@ -285,6 +285,28 @@ class DeepSpeedEngine:
         limit = self.engine.gradient_clipping() or math.inf
         return float(torch.nn.utils.clip_grad_norm_(learned, limit))
 
+    @contextmanager
+    def whole_weights(self) -> Iterator[None]:
+        """Hold all weights on this rank for a while, where ZeRO-3 has split them; all ranks must enter.
+
+        Meanwhile the model runs without DeepSpeed's hooks, as often as each rank likes.
+        """
+        if self.stage < 3:
+            yield
+            return
+        parameters: list[Any] = list(self.module.parameters())
+        offload = self.engine.optimizer.parameter_offload
+        with _import_deepspeed().zero.GatheredParameters(parameters):
+            for parameter in parameters:
+                parameter.ds_active_sub_modules.clear()
+            offload._remove_module_hooks()
+            offload.forward_hooks.clear()
+            offload.backward_hooks.clear()
+            try:
+                yield
+            finally:
+                offload.setup_zero_stage3_hooks()
+
     def gathered_state_dict(self) -> dict[str, Tensor] | None:
         """Return the whole weights if ZeRO-3 has split them (rank 0 only; all ranks must call), else None."""
         if self.stage < 3:

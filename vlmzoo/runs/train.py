@@ -13,7 +13,6 @@ from vlmzoo.config.schema import RunConfig
 from vlmzoo.distributed import barrier, is_main, rank
 from vlmzoo.errors import MemoryLimitError
 from vlmzoo.evaluation import BENCHMARKS
-from vlmzoo.experience import EXPERIENCES
 from vlmzoo.hub import load_model, push_model
 from vlmzoo.integrations.deepspeed import (
     DeepSpeedEngine,
@@ -35,6 +34,7 @@ from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.memory import keep_freed_memory
 from vlmzoo.runs.models import model_of
 from vlmzoo.runs.optim import make_schedule, parameter_groups
+from vlmzoo.runs.policy import RunPolicy, build_experience, check_experience, frozen_copy
 from vlmzoo.runs.resume import Beginning, begin
 from vlmzoo.runs.signals import StopRequest
 from vlmzoo.runs.telling import make_reports
@@ -109,14 +109,9 @@ def _train(
     checkpoint_activations(model, config.activation_checkpointing)
     if config.compile:
         compile_model(model)
+    frozen = frozen_copy(config.experience, model)
     engine = _engine_of(config, model, device, folder)
-    experience = EXPERIENCES.build(
-        config.experience,
-        processor=processor,
-        micro_batch_size=config.micro_batch_size,
-        accumulation_steps=config.accumulation_steps,
-        seed=config.seed,
-    )
+    experience = build_experience(config, processor=processor, policy=RunPolicy(engine, frozen))
     objective = _objective_of(config, model)
     random.seed(config.seed + rank())
     torch.manual_seed(config.seed + rank())  # the same weights everywhere, other dropout on every rank
@@ -161,8 +156,7 @@ def _skip(*args: Any, **kwargs: Any) -> None:
 
 def _check_names(config: RunConfig) -> None:
     """Check all specs against their registries before anything is built."""
-    given = ("processor", "micro_batch_size", "accumulation_steps", "seed")
-    EXPERIENCES.check(config.experience, runtime=given)
+    check_experience(config.experience)
     OBJECTIVES.check(config.objective)
     for benchmark in config.evaluation.values():
         BENCHMARKS.build(benchmark)

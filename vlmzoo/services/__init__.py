@@ -1,0 +1,1 @@
+"""Services: what training asks for from outside the loop, behind protocols."""
