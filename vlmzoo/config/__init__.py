@@ -3,9 +3,10 @@
 from vlmzoo.config.files import find_config, list_configs
 from vlmzoo.config.loading import load_config, parse_overrides
 from vlmzoo.config.resolved import dump_resolved
-from vlmzoo.config.schema import EvalConfig, HubConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig
+from vlmzoo.config.schema import AuditConfig, EvalConfig, HubConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig
 
 __all__ = [
+    "AuditConfig",
     "EvalConfig",
     "HubConfig",
     "ModelConfig",

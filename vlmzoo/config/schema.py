@@ -6,7 +6,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-__all__ = ["CheckpointConfig", "EvalConfig", "HubConfig", "ModelConfig", "OptimConfig", "RunConfig", "ScheduleConfig"]
+__all__ = [
+    "AuditConfig",
+    "CheckpointConfig",
+    "EvalConfig",
+    "HubConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "RunConfig",
+    "ScheduleConfig",
+]
 
 Spec = dict[str, Any]
 """A ``{type: name, **arguments}`` mapping, checked against a registry when it is built."""
@@ -132,6 +141,25 @@ class EvalConfig(_Strict):
     """Prompts answered at once."""
     seed: Count = 0
     """Of the bootstrap."""
+
+
+class AuditConfig(_Strict):
+    """One audit: which pathways the answers of a model depend on."""
+
+    model: ModelConfig
+    """Who answers."""
+    benchmark: Spec
+    """What is asked: ``{type: name, …}``; its main score is compared."""
+    pathways: dict[str, Spec] = Field(default_factory=dict)
+    """``{label: {type: encoder, number: 0}}``; none named stands for each encoder of a composed base."""
+    kinds: list[str] | None = None
+    """Ways to disturb: ``blank``, ``swap``, ``shuffle``, ``noise``; None takes all that a pathway knows."""
+    output_dir: str
+    """Where ``audit.json`` goes."""
+    batch_size: Count = Field(default=16, ge=2)
+    """Questions asked at once, and swapped among."""
+    seed: Count = 0
+    """Of disturbances and bootstrap."""
 
 
 class RunConfig(_Strict):
