@@ -1,21 +1,33 @@
-"""Every file under configs/ is a config, and opens with the command that runs it."""
+"""Every file under configs/ is a config, opens with the command that runs it, and trains at tiny size."""
 
 from pathlib import Path
 
 import pytest
 
-from vlmzoo.config import EvalConfig, list_configs, load_config
+from vlmzoo.config import AuditConfig, EvalConfig, list_configs, load_config
+from vlmzoo.runs import train_run
+from vlmzoo.runs.journal import read_journal
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(FOLDER.rglob("*.yaml"))
+SCHEMAS = {"eval": EvalConfig, "audit": AuditConfig}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
 def test_every_config_is_valid(path):
-    if path.is_relative_to(FOLDER / "eval"):
-        load_config(path, ["model=owner/name"], schema=EvalConfig)  # which model is for the caller to say
+    schema = SCHEMAS.get(path.relative_to(FOLDER).parts[0])
+    if schema is not None:
+        load_config(path, ["model=owner/name"], schema=schema)  # which model is for the caller to say
     else:
         load_config(path)
+
+
+@pytest.mark.slow
+def test_the_steps_of_eagle_follow_one_another_at_tiny_size(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("prealign_clip", "prealign_convnext", "stage1", "stage2"):
+        folder = train_run(load_config(f"tiny/eagle/{name}", ["num_steps=4", "report_to=[]"])).folder
+        assert len(read_journal(folder.journal)) == 4
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())

@@ -13,6 +13,7 @@ __all__ = [
     "HubConfig",
     "ModelConfig",
     "OptimConfig",
+    "PartConfig",
     "RunConfig",
     "ScheduleConfig",
 ]
@@ -35,6 +36,24 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+class PartConfig(_Strict):
+    """Where the weights of one part of a model lie; a bare string stands for a ``path``."""
+
+    path: str
+    """A folder of weights, such as a run's ``final``, or a Hub id."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub."""
+    prefix: str | None = None
+    """What the names of its tensors begin with there; None if they are called as here."""
+    ignored: list[str] = Field(default_factory=list)
+    """Patterns of names within the part that are left as they are, there or here, e.g. ``head.*``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, values: Any) -> Any:
+        return {"path": values} if isinstance(values, str) else values
+
+
 class ModelConfig(_Strict):
     """Which model: a card of the zoo by ``name``, a folder or Hub id by ``path``, or an ``architecture`` spelt out.
 
@@ -53,6 +72,8 @@ class ModelConfig(_Strict):
     """Branch, tag or commit on the Hub."""
     dtype: str = "auto"
     """``float32``, ``bfloat16``, ``float16``; ``auto`` is bfloat16 on an accelerator that has it, else float32."""
+    parts: dict[str, PartConfig] = Field(default_factory=dict)
+    """Weights for single modules, over what the model has otherwise, e.g. ``{encoders.0: runs/clip/final}``."""
     adapters: list[str | Spec] = Field(default_factory=lambda: list[str | Spec]())
     """What is bolted on: names, or ``{type: lora, rank: 8}``; ``name`` gives one a label of its own."""
     quantization: Literal["nf4", "int8"] | None = None

@@ -4,6 +4,7 @@ from typing import Any
 
 from vlmzoo.config.schema import ModelConfig
 from vlmzoo.hub import build_model, load_model
+from vlmzoo.hub.parts import load_parts
 
 __all__ = ["model_of"]
 
@@ -29,6 +30,9 @@ def model_of(wanted: ModelConfig, *, device: str) -> tuple[Any, Any]:
         "quantization": wanted.quantization,
     }
     if wanted.path is not None:
-        return load_model(wanted.path, revision=wanted.revision, adapters=wanted.adapters, **options)
-    model = build_model(wanted, pretrained=wanted.pretrained, **options)
-    return model, model.processor
+        model, processor = load_model(wanted.path, revision=wanted.revision, adapters=wanted.adapters, **options)
+    else:
+        model = build_model(wanted, pretrained=wanted.pretrained, **options)
+        processor = model.processor
+    load_parts(model, wanted.parts)
+    return model, processor
