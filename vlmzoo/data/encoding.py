@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import TemplateError
-from PIL import Image
 from torch import Tensor
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -138,10 +137,6 @@ class SampleEncoding(_Processor):
         if not images:
             return {}
         return dict(self.image_processor([load_image(image) for image in images], return_tensors="pt"))
-
-    def blank_picture(self) -> dict[str, Tensor]:
-        """Return one small grey picture as the model takes it."""
-        return self._kept(self.encode_images([Image.new("RGB", (32, 32), "grey")]))
 
     def _kept(self, pictures: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return what the model wants of it, without what was only needed to count tokens."""

@@ -67,6 +67,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
     _supports_attention_backend = True
     _skip_keys_device_placement = ["cache"]
 
+    image_size: tuple[int, int]
+    """(height, width) of the images that the model takes, in pixels; a family sets it."""
     language_model: PreTrainedModel
     feature_cache: FeatureCache | None = None
     """Keeps what frozen encoders make of images, in training."""
@@ -223,6 +225,9 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         )
         result.image_features = features
         return result
+
+    def _blank_picture(self) -> dict[str, Tensor]:
+        return {"pixel_values": torch.zeros(1, 3, *self.image_size)}
 
     def _features_of(self, pictures: Mapping[str, Tensor]) -> Sequence[Tensor]:
         return [self.image_features(pictures["pixel_values"])]

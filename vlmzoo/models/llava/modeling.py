@@ -26,6 +26,7 @@ class LlavaVlm(ComposedVlm):
     def __init__(self, config: LlavaConfig) -> None:
         super().__init__(config)
         self.encoder = ENCODERS.build(encoder_spec(config.encoder, getattr(config, "_attn_implementation", None)))
+        self.image_size = self.encoder.image_size
         self.projector = PROJECTORS.build(
             config.projector,
             in_dim=self.encoder.out_channels,

@@ -5,7 +5,7 @@ Letters: B sequences, T text positions.
 
 import inspect
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import transformers
 from torch import Tensor
@@ -65,11 +65,11 @@ class NativeMixin(AdapterMixin):
             attention_mask, kwargs["position_ids"] = place_rows(self, segments, input_ids=input_ids, **kwargs)
             if len(segments.lengths) > 1:
                 kwargs["use_cache"] = False
-        inner: Any = self.model
+        inner, read = cast("Any", self.model), input_ids
         if self._must_look and kwargs.get("pixel_values") is None and kwargs.get("inputs_embeds") is None:
             kwargs["inputs_embeds"] = self.get_input_embeddings()(input_ids) + self._look_at_nothing()
-            input_ids = input_ids if hasattr(inner, "get_rope_index") else None  # others take one of the two
-        outputs = inner(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+            read = None  # a base takes one of the two
+        outputs = inner(input_ids=read, attention_mask=attention_mask, return_dict=True, **kwargs)
         result: VlmOutput = self._conclude(
             outputs,
             labels=labels,
