@@ -1,15 +1,19 @@
 """Six rows of unequal length, cut in several ways over the ranks that run this; writes the loss series as JSON.
 
-Some rows have no image, and one has no target, so that a rank's micro-batch may have neither.
+Some rows have no image, and one has no target, so that a rank's micro-batch may have neither. Where ZeRO splits
+anything, the head runs in chunks, so that it is gathered, and its gradient added up, chunk by chunk.
 """
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 from tests.smoke.test_resume import make_config
+from vlmzoo.blocks.language.causal_lm import target_statistics
 from vlmzoo.config.loading import check_config
 from vlmzoo.config.schema import RunConfig
 from vlmzoo.data.collation import Collator
@@ -20,9 +24,11 @@ from vlmzoo.integrations.deepspeed import join_processes, load_deepspeed_json, m
 from vlmzoo.loop import train
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.outputs import IGNORED_LABEL, Step
+from vlmzoo.runs.efficiency import checkpoint_activations
 from vlmzoo.runs.optim import make_schedule, parameter_groups
 
 GLOBAL_BATCH, NUM_STEPS = 6, 4
+IN_CHUNKS = partial(target_statistics, max_chunk_elements=320 * 7)  # seven targets at a time
 KINDS = ("text", "image", "image_via_text", "text", "image", "text")
 
 
@@ -45,8 +51,8 @@ def steps(processor, task, micro_batch_size):
         )
 
 
-def run(stage, micro_batch_size, output_dir):
-    values = make_config(output_dir, deepspeed=f"zero{stage}", num_workers=0)
+def run(deepspeed, micro_batch_size, output_dir, *, again=()):
+    values = make_config(output_dir, deepspeed=deepspeed, num_workers=0)
     values["model"]["architecture"]["language_model"]["attention_dropout"] = 0.0
     values["model"]["adapters"] = []
     values |= {"micro_batch_size": micro_batch_size, "num_steps": NUM_STEPS}
@@ -54,6 +60,7 @@ def run(stage, micro_batch_size, output_dir):
     config = check_config(values, schema=RunConfig, origin="splits.py")
     torch.manual_seed(0)
     model = build_model(config.model, dtype="float32").train()
+    checkpoint_activations(model, again)
     spec = resolve_auto(load_deepspeed_json(config.deepspeed), config, dtype=torch.float32, hidden_size=32)
     engine = make_engine(
         model, parameter_groups(model, config.optim), spec, make_schedule(config.optim.schedule, NUM_STEPS)
@@ -73,7 +80,14 @@ def run(stage, micro_batch_size, output_dir):
 def main(out):
     join_processes()
     sizes = [size for size in (1, 2, 3) if GLOBAL_BATCH // world_size() % size == 0]
-    found = {f"zero{stage}/{size}": run(stage, size, out) for stage in (0, 1, 2, 3) for size in sizes}
+    found = {f"zero0/{size}": run("zero0", size, out) for size in sizes}
+    with mock.patch("vlmzoo.models.outcome.target_statistics", IN_CHUNKS):
+        for name in ("zero1", "zero2", "zero3"):
+            found |= {f"{name}/{size}": run(name, size, out) for size in sizes}
+        for name in ("zero2_offload", "zero3_offload"):
+            found[name] = run(name, 1, out)
+        parts = ["encoder", "language_model"]
+        found |= {f"{name}, again": run(name, 1, out, again=parts) for name in ("zero0", "zero3", "zero3_offload")}
     if is_main():
         Path(out).write_text(json.dumps(found), encoding="utf-8")
 

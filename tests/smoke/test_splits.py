@@ -39,7 +39,7 @@ def test_one_global_batch_gives_one_loss_series_however_it_is_cut(repository, tm
         for num_ranks, port in ((1, 29571), (2, 29573))
         for cut, losses in series(repository, str(tmp_path / f"{num_ranks}.json"), num_ranks, port).items()
     }
-    assert len(found) == 4 * 3 + 4 * 2
+    assert len(found) == 4 * 3 + 4 * 2 + 2 * 5
     expected = found[(1, "zero0/1")]
     assert expected[-1] < expected[0]
     for name, losses in found.items():

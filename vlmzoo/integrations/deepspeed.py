@@ -215,7 +215,8 @@ class DeepSpeedEngine:
     def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.stage: int = engine.zero_optimization_stage()
-        if self.stage == 3 and hasattr(engine.module, "always_look"):
+        keeps_old_gradients = self.stage == 3 or (self.stage > 0 and engine.zero_use_cpu_optimizer())
+        if keeps_old_gradients and hasattr(engine.module, "always_look"):
             engine.module.always_look = True
         self._clips_itself = self.stage == 0 and not hasattr(engine.optimizer, "overflow")
         if self._clips_itself:  # the norm is wanted, and looked at, before anything is clipped: take it once

@@ -17,12 +17,12 @@ class IdleEncoderMixin(Adapted):
     """Lets the encoder look at a blank picture in training, where a batch has none."""
 
     always_look: bool = False
-    """Whether the encoder runs in every micro-batch of training; ZeRO-3 sets it, which keeps the gradient of the step
-    before where the first micro-batch of a step gives none."""
+    """Whether the encoder runs in every micro-batch of training; set under ZeRO-3 and where the optimiser lies on the
+    CPU, which keep the gradient of the step before where the first micro-batch of a step gives none."""
 
     @property
     def _must_look(self) -> bool:
-        """Whether the encoder must run even without an image: in training, beside other ranks or under ZeRO-3."""
+        """Whether the encoder must run even without an image: in training beside other ranks, or if it always does."""
         return self.training and (self.always_look or world_size() > 1)
 
     def _look_at_nothing(self) -> Tensor:

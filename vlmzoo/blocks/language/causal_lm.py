@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from vlmzoo.blocks.language import LANGUAGE_MODELS
+from vlmzoo.blocks.language.in_chunks import in_chunks
 from vlmzoo.distributed import max_over_ranks
 from vlmzoo.errors import ConfigError
 from vlmzoo.outputs import IGNORED_LABEL
@@ -123,13 +123,11 @@ def target_statistics(
     num_chunks = max(1, -(-len(targets) // chunk_size))
     if torch.is_grad_enabled():
         num_chunks = max_over_ranks(num_chunks)  # under ZeRO-3 all ranks must use the head equally often
-    chunks = list(zip(predictors.tensor_split(num_chunks), targets.tensor_split(num_chunks), strict=True))
-    options = (temperature, with_entropy)
-    if len(chunks) == 1:
-        found = _chunk_statistics(language_model, *chunks[0], *options)
-    else:
-        parts = [checkpoint(_chunk_statistics, language_model, *c, *options, use_reentrant=False) for c in chunks]
-        found = torch.cat(parts, dim=1)
+
+    def run(states: Tensor, own_targets: Tensor) -> Tensor:
+        return _chunk_statistics(language_model, states, own_targets, temperature, with_entropy)
+
+    found = run(predictors, targets) if num_chunks == 1 else in_chunks(run, predictors, targets, num_chunks=num_chunks)
     placed = [
         nn.functional.pad(  # nothing stands before the first token
             torch.zeros(is_target.shape, dtype=torch.float32, device=hidden.device).masked_scatter(is_target, row),
