@@ -24,7 +24,7 @@ from vlmzoo.integrations.deepspeed import join_processes, load_deepspeed_json, m
 from vlmzoo.loop import train
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.outputs import IGNORED_LABEL, Step
-from vlmzoo.runs.efficiency import checkpoint_activations
+from vlmzoo.runs.efficiency import checkpoint_activations, compile_model
 from vlmzoo.runs.optim import make_schedule, parameter_groups
 
 GLOBAL_BATCH, NUM_STEPS = 6, 4
@@ -51,7 +51,7 @@ def steps(processor, task, micro_batch_size):
         )
 
 
-def run(deepspeed, micro_batch_size, output_dir, *, again=()):
+def run(deepspeed, micro_batch_size, output_dir, *, again=(), dtype=torch.float32, compiled=False):
     values = make_config(output_dir, deepspeed=deepspeed, num_workers=0)
     values["model"]["architecture"]["language_model"]["attention_dropout"] = 0.0
     values["model"]["adapters"] = []
@@ -59,9 +59,11 @@ def run(deepspeed, micro_batch_size, output_dir, *, again=()):
     values["accumulation_steps"] = GLOBAL_BATCH // world_size() // micro_batch_size
     config = check_config(values, schema=RunConfig, origin="splits.py")
     torch.manual_seed(0)
-    model = build_model(config.model, dtype="float32").train()
+    model = build_model(config.model, dtype=str(dtype).removeprefix("torch.")).train()
     checkpoint_activations(model, again)
-    spec = resolve_auto(load_deepspeed_json(config.deepspeed), config, dtype=torch.float32, hidden_size=32)
+    if compiled:
+        compile_model(model)
+    spec = resolve_auto(load_deepspeed_json(config.deepspeed), config, dtype=dtype, hidden_size=32)
     engine = make_engine(
         model, parameter_groups(model, config.optim), spec, make_schedule(config.optim.schedule, NUM_STEPS)
     )

@@ -105,6 +105,8 @@ _SETTLED = (
     "train_micro_batch_size_per_gpu",
     "gradient_accumulation_steps",
     "gradient_clipping",
+    "bf16.enabled",
+    "fp16.enabled",
     "optimizer.params.lr",
     "optimizer.params.betas",
     "optimizer.params.eps",

@@ -30,11 +30,11 @@ def holds_auto(node):
     return node == "auto" or (isinstance(node, dict) and any(holds_auto(value) for value in node.values()))
 
 
-@pytest.mark.parametrize("name", ["zero0", "zero1", "zero2", "zero3"])
+@pytest.mark.parametrize("name", ["zero0", "zero1", "zero2", "zero3", "zero2_offload", "zero3_offload"])
 def test_our_own_files_are_found_by_name_and_fully_resolved(name):
     resolved = resolve(load_deepspeed_json(name))
     assert not holds_auto(resolved)
-    assert resolved["zero_optimization"]["stage"] == int(name[-1])
+    assert resolved["zero_optimization"]["stage"] == int(name[4])
     assert resolved["train_micro_batch_size_per_gpu"] == 3
     assert resolved["gradient_accumulation_steps"] == 4
     assert resolved["gradient_clipping"] == 0.7
@@ -73,6 +73,15 @@ def test_a_file_of_transformers_kind_is_taken_as_it_is(tmp_path):
 def test_contradictions_and_unknowns_are_refused_with_their_path():
     with pytest.raises(ConfigError, match=r"deepspeed.train_batch_size` is 5, but the run makes it 12"):
         resolve({"train_batch_size": 5})
+    for precision, dtype in (("bf16", torch.float32), ("fp16", torch.bfloat16)):
+        with pytest.raises(ConfigError, match=rf"deepspeed.{precision}.enabled` is True, but the run makes it False"):
+            resolve({precision: {"enabled": True}}, dtype)
+    with pytest.raises(ConfigError, match=r"deepspeed.bf16.enabled` is False, but the run makes it True"):
+        resolve({"bf16": {"enabled": False}}, torch.bfloat16)
+    with pytest.raises(ConfigError, match=r"deepspeed.optimizer.params.lr` is 0.1, but the run makes it 2e-05"):
+        resolve({"optimizer": {"type": "AdamW", "params": {"lr": 0.1}}})
+    with pytest.raises(ConfigError, match=r"deepspeed.gradient_clipping` is 1.0, but the run makes it 0.7"):
+        resolve({"gradient_clipping": 1.0})
     with pytest.raises(ConfigError, match=r"deepspeed.scheduler` must be left out"):
         resolve({"scheduler": {"type": "WarmupLR", "params": {"warmup_num_steps": 5}}})
     with pytest.raises(ConfigError, match=r"deepspeed.wall_clock_breakdown` is \"auto\", but nothing says"):
