@@ -17,7 +17,7 @@ __all__ = ["in_chunks"]
 Run = Callable[[Tensor, Tensor], Tensor]
 
 
-@torch.compiler.disable
+@torch.compiler.disable()
 def in_chunks(run: Run, states: Tensor, targets: Tensor, *, num_chunks: int) -> Tensor:
     """Compute what ``run`` makes of rows, chunk by chunk, and each chunk again in the backward pass.
 
@@ -87,7 +87,9 @@ class _InChunks(torch.autograd.Function):
                 rows = rows.detach().requires_grad_(needs_states)
                 found = ctx.run(rows, own_targets)
                 wanted = [*([rows] if place else []), *ctx.parameters]
-                shares = list(torch.autograd.grad(found, wanted, own_gradient.T, allow_unused=True))
+                shares: list[Tensor | None] = list(
+                    torch.autograd.grad(found, wanted, own_gradient.T, allow_unused=True)
+                )
                 del found
                 if place and (share := shares.pop(0)) is not None:
                     place[0].copy_(share)
