@@ -192,11 +192,11 @@ class SegAdapter(Adapter):
 
         Returns:
             ``masks``: for each row the masks of its tokens, prompts included, in the original frames of their images,
-            which are named after their content; ``mask_columns``: where in ``sequences`` the tokens stand;
-            ``mask_scores``: what the decoder believes of them, 0 to 1.
+            which are named after their content; ``mask_logits``: likewise, their logits ``(H, W)``; ``mask_columns``:
+            where in ``sequences`` the tokens stand; ``mask_scores``: what the decoder believes of them, 0 to 1.
         """
         num_rows = len(context.sequences)
-        made: list[list[tuple[Mask, int, float]]] = [[] for _ in range(num_rows)]
+        made: list[list[tuple[Mask, Tensor, int, float]]] = [[] for _ in range(num_rows)]
         places, states = context.places[self.token], context.states[self.token]
         images = self._images_of(context)
         kept = [number for number, image in enumerate(images) if image >= 0]
@@ -214,12 +214,9 @@ class SegAdapter(Adapter):
                 row, column = places[number].tolist()
                 array = (logits > 0).cpu().numpy()
                 frame = Frame.original(_name_of(key), width=array.shape[1], height=array.shape[0])
-                made[row].append((Mask(array, frame=frame), column, score))
-        return {
-            "masks": [[mask for mask, _, _ in row] for row in made],
-            "mask_columns": [[column for _, column, _ in row] for row in made],
-            "mask_scores": [[score for _, _, score in row] for row in made],
-        }
+                made[row].append((Mask(array, frame=frame), logits, column, score))
+        names = ("masks", "mask_logits", "mask_columns", "mask_scores")
+        return {name: [[found[place] for found in row] for row in made] for place, name in enumerate(names)}
 
     def _images_of(self, context: GenerationContext) -> list[int]:
         """Return the picture of each token found: those in prompts are named, new ones mean the last of their row."""

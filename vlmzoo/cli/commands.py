@@ -142,7 +142,8 @@ def tiny(
     from vlmzoo.zoo import load_card
 
     torch.manual_seed(seed)
-    model = build_model(load_card(name).miniature())
+    card = load_card(name)
+    model = build_model(card.miniature(), adapters=card.tiny_adapters)
     typer.echo(str(save_model(model, model.processor, out)))
 
 

@@ -1,13 +1,14 @@
 """Reading images safely: a bad file becomes one sentence, not a stack of decoder frames."""
 
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
 from vlmzoo.errors import DataError
 from vlmzoo.types import ImageLike
 
-__all__ = ["MAX_PIXELS", "load_image"]
+__all__ = ["MAX_PIXELS", "load_image", "pad_to_square"]
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: 100 megapixels are 300 MB of RGB."""
@@ -33,6 +34,25 @@ def load_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image
             return _decode(opened, f"image `{path}`", max_pixels)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"Image `{path}` cannot be opened ({error}); replace it or leave its row out.") from error
+
+
+def pad_to_square(
+    image: Image.Image, *, align: Literal["center", "top_left"], background: tuple[int, int, int]
+) -> Image.Image:
+    """Pad the shorter side to the longer one.
+
+    Source: LLaVA-1.5, arXiv:2310.03744, for ``center``; the search model of SEAL, arXiv:2312.14135, for ``top_left``.
+
+    Args:
+        image: RGB.
+        align: where the image stands; ``Frame.padded_to_square`` says the same of its frame.
+        background: of the padding, 0 to 255.
+    """
+    side = max(image.size)
+    rest_x, rest_y = side - image.width, side - image.height
+    padded = Image.new("RGB", (side, side), background)
+    padded.paste(image, (rest_x // 2, rest_y // 2) if align == "center" else (0, 0))
+    return padded
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:

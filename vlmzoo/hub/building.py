@@ -1,6 +1,7 @@
 """``build_model``: a name or a spec to a model, with random or with published weights."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +10,11 @@ from vlmzoo.config.schema import ModelConfig
 from vlmzoo.errors import ConfigError
 from vlmzoo.models.adapter_specs import check_adapters
 from vlmzoo.models.assembler import assemble_model, choose_dtype
-from vlmzoo.models.keys import key_table
-from vlmzoo.models.weights import load_into
+from vlmzoo.models.keys import KeyTable, key_table
+from vlmzoo.models.llava.keys import CLIP
+from vlmzoo.models.weights import load_into, read_shapes
 from vlmzoo.zoo import load_card
+from vlmzoo.zoo.card import Weights
 
 __all__ = ["build_model"]
 
@@ -65,10 +68,30 @@ def build_model(
         return load_model(folder, adapters=wanted, quantization=quantization, **options)[0]
     if quantization is not None:
         raise ConfigError(f"`quantization` needs a native base, but `{name}` is a composed one; leave it out.")
-    load_into(planned, folder, key_table(planned, weights.layout), dtype=choose_dtype(dtype, device), device=device)
+    load_into(
+        planned,
+        folder,
+        key_table(planned, weights.layout),
+        dtype=choose_dtype(dtype, device),
+        device=device,
+        more=_encoder_beside(planned, folder, weights),
+    )
     if wanted:
         planned.attach_adapters(wanted)
     return planned.eval()
+
+
+def _encoder_beside(planned: Any, folder: Path, weights: Weights) -> list[tuple[Path, KeyTable]]:
+    """Fetch the image encoder where the published folder leaves it out, as the authors do."""
+    if weights.encoder is None:
+        return []
+    table = key_table(planned, weights.layout)
+    names = (table.to_ours(key) for key in read_shapes(folder) if table.knows(key))
+    if any(name is not None and name.startswith("encoder.") for name in names):
+        return []
+    from vlmzoo.hub.download import fetch_model
+
+    return [(fetch_model(weights.encoder), CLIP)]
 
 
 def _card_name(model: Mapping[str, Any] | ModelConfig) -> str:

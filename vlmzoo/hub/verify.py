@@ -1,14 +1,25 @@
 """Comparing the names and shapes of published weights with a model's, without reading a weight."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
 from vlmzoo.errors import CheckpointError
 from vlmzoo.models.assembler import assemble_model
-from vlmzoo.models.keys import KeyReport, Shape, compare_keys, key_table, key_tables, nearest_layout, with_hint
+from vlmzoo.models.keys import (
+    KeyReport,
+    KeyTable,
+    Shape,
+    compare_keys,
+    key_table,
+    key_tables,
+    nearest_layout,
+    with_hint,
+)
 from vlmzoo.models.weights import read_shapes, shapes_of, tied_keys
+from vlmzoo.zoo import load_card
 
 __all__ = ["KeyReport", "key_tables", "read_manifest", "verify_model"]
 
@@ -22,7 +33,8 @@ def verify_model(model: str | PreTrainedModel, source: str | Path, *, layout: st
         layout: a key table of the model's family; None takes the one that knows most of the keys.
 
     Returns:
-        What is missing, unexpected, of another shape, dropped and cut; as text, it is what ``vlmzoo verify`` prints.
+        What is missing, unexpected, of another shape, dropped and cut; as text, it is what ``vlmzoo verify`` prints. An
+        image encoder that the card says is published elsewhere may be there, or be left out as a whole.
 
     Raises:
         CheckpointError: if the source cannot be read.
@@ -33,7 +45,16 @@ def verify_model(model: str | PreTrainedModel, source: str | Path, *, layout: st
     expected = shapes_of(built)
     shapes = read_shapes(source) if Path(source).is_dir() else read_manifest(source)
     table = nearest_layout(key_tables(built), shapes, ours=expected) if layout is None else key_table(built, layout)
+    if isinstance(model, str) and load_card(model).weights.encoder is not None:
+        expected = _without_encoder(expected, table, shapes)
     return with_hint(compare_keys(expected, [(table, shapes)], ties=tied_keys(built)), built, shapes)
+
+
+def _without_encoder(expected: Mapping[str, Shape], table: KeyTable, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Leave the image encoder out of what is expected where the publisher left it out, all of it."""
+    names = {table.to_ours(key) for key in shapes if table.knows(key)}
+    is_there = any(name is not None and name.startswith("encoder.") for name in names)
+    return {name: shape for name, shape in expected.items() if is_there or not name.startswith("encoder.")}
 
 
 def read_manifest(path: str | Path) -> dict[str, Shape]:

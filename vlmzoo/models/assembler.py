@@ -52,6 +52,7 @@ def assemble_model(
     built = _build(architecture, tokenizer, device, attn_implementation)
     _cast(built, choose_dtype(dtype, device))
     built.attach_processor(lambda: _processor_for(architecture, built, tokenizer))
+    _attach_published(built, model)
     wanted = [*(model.adapters if isinstance(model, ModelConfig) else ()), *adapters]
     if wanted:
         built.attach_adapters(wanted)
@@ -87,6 +88,19 @@ def architecture_of(model: str | Mapping[str, Any] | ModelConfig) -> dict[str, A
         architecture = dict(model)
     _check(architecture)
     return architecture
+
+
+def _attach_published(built: Any, model: str | Mapping[str, Any] | ModelConfig) -> None:
+    """Attach what a card's published model has beside its base; its tokens have rows in the published tables."""
+    if isinstance(model, Mapping) and {"name", "architecture"} & model.keys():
+        model = ModelConfig(**model)
+    if isinstance(model, ModelConfig):
+        name = None if model.architecture is not None else model.name
+    else:
+        name = model if isinstance(model, str) else None
+    card = None if name is None else load_card(name)
+    if card is not None and card.adapters:
+        built.attach_adapters(card.adapters, token_ids=card.token_ids)
 
 
 def _of_card(name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The zoo: one YAML card per named model; what is known of it is told without torch."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from vlmzoo.errors import ConfigError, RegistryError
 from vlmzoo.registry import nearest_hint
+from vlmzoo.zoo.adapter_sizes import count_adapter_parameters
 from vlmzoo.zoo.arithmetic import DEFAULT_IMAGE_SIZE, count_image_tokens, count_parameters
 from vlmzoo.zoo.card import TOKEN_FIELDS, Architecture, Card, NativeArchitecture, laid_over, read_architecture
 from vlmzoo.zoo.memory import Lora, MemoryForecast, forecast_memory
@@ -54,7 +55,8 @@ class ModelInfo:
         parity: what has been compared with the authors' code.
         image_size: (height, width) in pixels of the image that figures are for.
         memory: forecasts in bfloat16 for one image and 512 tokens of text: ``inference``, and training of one sequence
-            with AdamW on one device, of a LoRA of rank 8 (``lora``) and of all parameters (``full``).
+            with AdamW on one device, of a LoRA of rank 8 (``lora``) and of all parameters (``full``) of the base; of
+            adapters only the weights are counted.
     """
 
     name: str
@@ -167,10 +169,11 @@ def model_info(name: str, *, image_size: ImageSize | None = None) -> ModelInfo:
     """
     card = load_card(name)
     architecture, size = card.architecture, DEFAULT_IMAGE_SIZE if image_size is None else image_size
+    added = count_adapter_parameters(card)
     return ModelInfo(
         name=card.name,
         family=card.family,
-        parameters=count_parameters(architecture),
+        parameters={**count_parameters(architecture), **added},
         image_tokens=count_image_tokens(architecture, size),
         context_tokens=_context_tokens(architecture),
         weights=card.weights.model_dump(),
@@ -179,7 +182,7 @@ def model_info(name: str, *, image_size: ImageSize | None = None) -> ModelInfo:
         source=card.source,
         parity=card.parity,
         image_size=size,
-        memory=_forecasts(architecture, size),
+        memory=_with_adapters(_forecasts(architecture, size), sum(added.values())),
     )
 
 
@@ -197,6 +200,15 @@ def _forecasts(architecture: Architecture | NativeArchitecture, size: ImageSize)
         "inference": forecast(mode="inference"),
         "lora": forecast(trainable=Lora(rank=_LORA_RANK)),
         "full": forecast(),
+    }
+
+
+def _with_adapters(forecasts: Mapping[str, MemoryForecast], num_parameters: int) -> dict[str, MemoryForecast]:
+    """Add the weights of the adapters, two bytes each; what they compute is not forecast."""
+    more = 2 * num_parameters
+    return {
+        name: replace(forecast, weights=forecast.weights + more, total=forecast.total + more)
+        for name, forecast in forecasts.items()
     }
 
 

@@ -145,6 +145,8 @@ class Weights(_Strict):
     """Branch, tag or commit."""
     layout: str
     """Key table of the family that reads them."""
+    encoder: str | None = None
+    """Hub id of the image encoder's weights, where ``repo`` leaves them out; they are OpenAI's, unchanged."""
 
 
 class Licence(_Strict):
@@ -186,6 +188,12 @@ class Card(_Strict):
     """``keys only``: names and shapes of tensors agree; ``verified``: outputs were compared with the authors' code."""
     tiny: dict[str, Spec | list[Spec] | int]
     """What the miniature changes in the architecture: same topology, few layers, narrow."""
+    adapters: list[Spec] = Field(default_factory=list[Spec])
+    """What the published model has beside its base, as ``adapters`` of a config."""
+    token_ids: dict[str, int] = Field(default_factory=dict[str, int])
+    """Ids of the adapters' tokens, which have rows in the published tables."""
+    tiny_adapters: list[Spec] = Field(default_factory=list[Spec])
+    """The same adapters for the miniature."""
 
     @property
     def family(self) -> str:

@@ -1,12 +1,9 @@
 """The losses of masks, a_losses: LISA's sums over a ragged batch, and the values for each mask."""
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from tests.golden.conftest import golden_folder, report_missing
+from tests.golden.fast.cases import case_name, read_case, sidecars
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.objectives.geometry import mask_bce, mask_dice
 from vlmzoo.outputs import Batch, VlmOutput
@@ -14,21 +11,10 @@ from vlmzoo.outputs import Batch, VlmOutput
 TOLERANCE = {"atol": 1e-5, "rtol": 0.0}
 
 
-def loss_cases():
-    """Every sidecar of the folder, or one that reports what is missing."""
-    try:
-        return sorted((golden_folder("fast") / "a_losses").glob("*.json")) or [None]
-    except BaseException:  # skipping or failing is the test's to do
-        return [None]
-
-
-@pytest.fixture(params=loss_cases(), ids=lambda path: f"fast-a_losses-{path.stem if path else 'missing'}")
+@pytest.fixture(params=sidecars("a_losses"), ids=case_name("a_losses"))
 def case(request):
     """The sidecar's values, and logits and targets of each sample."""
-    if request.param is None:
-        report_missing("a_losses holds no files")
-    content = json.loads(request.param.read_text(encoding="utf-8"))
-    tensors = load_file(request.param.with_suffix(".safetensors"))
+    content, tensors, _ = read_case(request.param, "a_losses")
     pairs = [(tensors[f"s{n}.pred_logits"], tensors[f"s{n}.gt"]) for n in range(len(content["samples"]))]
     return content, pairs
 

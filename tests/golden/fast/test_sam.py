@@ -1,24 +1,13 @@
 """The SAM path of LISA, b_sam_path: image encoder, prompts, masks and post-processing against the authors' values."""
 
-import json
-
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from tests.golden.conftest import golden_folder, report_missing
+from tests.golden.fast.cases import case_name, read_case, sidecars
 from vlmzoo.blocks.decoders import DECODERS
 from vlmzoo.blocks.decoders.postprocess import logits_in_original
 
 TOLERANCE = {"atol": 1e-4, "rtol": 0.0}
-
-
-def sam_cases():
-    """Every sidecar of the folder, or one that reports what is missing."""
-    try:
-        return sorted((golden_folder("fast") / "b_sam_path").glob("*.json")) or [None]
-    except BaseException:  # skipping or failing is the test's to do
-        return [None]
 
 
 def decoder_of(cfg, weights):
@@ -49,12 +38,9 @@ def decoder_of(cfg, weights):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("path", sam_cases(), ids=lambda path: f"fast-b_sam_path-{path.stem if path else 'missing'}")
+@pytest.mark.parametrize("path", sidecars("b_sam_path"), ids=case_name("b_sam_path"))
 def test_b_sam_path(path):
-    if path is None:
-        report_missing("b_sam_path holds no files")
-    content, tensors = json.loads(path.read_text(encoding="utf-8")), load_file(path.with_suffix(".safetensors"))
-    weights = {key.removeprefix("w."): value for key, value in tensors.items() if key.startswith("w.")}
+    content, tensors, weights = read_case(path, "b_sam_path")
     decoder = decoder_of(content["cfg"], weights)
     features = decoder.encode_images(tensors["in.pixels"])
     torch.testing.assert_close(features[0], tensors["out.image_embedding"], **TOLERANCE)

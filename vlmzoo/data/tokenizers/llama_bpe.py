@@ -9,6 +9,7 @@ from transformers import LlamaTokenizer, PreTrainedTokenizerBase
 from vlmzoo.data.tokenizers import IMAGE_TOKEN, TOKENIZERS
 from vlmzoo.data.tokenizers._bpe import learn_pieces
 from vlmzoo.data.tokenizers._corpus import BUILT_IN, synthetic_texts
+from vlmzoo.data.tokenizers._tight import add_tight_tokens
 
 __all__ = ["llama_bpe_tokenizer"]
 
@@ -31,6 +32,7 @@ def llama_bpe_tokenizer(
     seed: int = 0,
     image_token: str | None = IMAGE_TOKEN,
     pad_token: str = UNK,
+    tight_tokens: Sequence[str] = (),
 ) -> PreTrainedTokenizerBase:
     """Train a tokenizer with LLaMA's habits.
 
@@ -45,6 +47,8 @@ def llama_bpe_tokenizer(
         seed: of the instances.
         image_token: the image placeholder; None adds none.
         pad_token: fills gaps; ``<unk>`` in LLaVA's own repositories, ``<pad>`` in llava-hf's.
+        tight_tokens: special tokens that swallow the white space around them, as in LISA; they come before the image
+            placeholder.
 
     Raises:
         ConfigError: if ``vocab_size`` has no room for the single pieces.
@@ -62,9 +66,9 @@ def llama_bpe_tokenizer(
         ),
         first=(UNK, BOS, EOS, *_BYTES),
         alphabet=_ALPHABET,
-        vocab_size=vocab_size - len(added),
+        vocab_size=vocab_size - len(added) - len(tight_tokens),
     )
-    return LlamaTokenizer(
+    tokenizer = LlamaTokenizer(
         vocab=vocab,
         merges=merges,
         unk_token=UNK,
@@ -72,8 +76,13 @@ def llama_bpe_tokenizer(
         eos_token=EOS,
         pad_token=pad_token,
         add_bos_token=True,
-        extra_special_tokens=[] if image_token is None else [image_token],
+        extra_special_tokens=[image_token] if image_token is not None and not tight_tokens else [],
     )
+    if tight_tokens:
+        add_tight_tokens(tokenizer, tight_tokens)
+        if image_token is not None:
+            tokenizer.add_special_tokens({"extra_special_tokens": [image_token]}, replace_extra_special_tokens=False)
+    return tokenizer
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Under which names the LLaVA family is published: the authors' own, and the three of transformers.
+"""Under which names the LLaVA family is published: the authors' own, the three of transformers, and LISA's.
 
 Ours are ``encoder.vision.*``, ``projector.*`` and ``language_model.*``. The last block and the last norm of CLIP, which
 LLaVA does not read (``select_layer: -2``), are part of every release and of our model.
@@ -85,7 +85,28 @@ _LLAVA_HF_5_FILES = KeyTable(
     cuts=_LLAVA_HF_4.cuts,
 )
 
-TABLES = {table.layout: table for table in (_LLAVA, _LLAVA_HF_4, _LLAVA_HF_5, _LLAVA_HF_5_FILES)}
+_SAM_PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
+_RECIPE = "the recipe of the mask decoder holds it"
+
+_LISA = KeyTable(
+    layout="lisa",
+    source="xinlai/LISA-*; dvlab-research/LISA@3cb2d43, model/LISA.py; what its merge script and zero_to_fp32 write",
+    renames={
+        **_LLAVA.renames,
+        "model.text_hidden_fcs.0.{rest:path}": "adapters.seg.text_hidden_fcs.{rest:path}",
+        **{
+            f"model.visual_model.{part}.{{rest:path}}": f"adapters.seg.decoder.{part}.{{rest:path}}"
+            for part in _SAM_PARTS
+        },
+    },
+    drops={
+        **_LLAVA.drops,
+        "model.visual_model.pixel_mean": _RECIPE,
+        "model.visual_model.pixel_std": _RECIPE,
+    },
+)
+
+TABLES = {table.layout: table for table in (_LLAVA, _LLAVA_HF_4, _LLAVA_HF_5, _LLAVA_HF_5_FILES, _LISA)}
 """The layouts that a card of this family may name."""
 
 CLIP = KeyTable(
