@@ -55,6 +55,15 @@ class ConvNextEncoder(Encoder):
         self.grid_size = (self.image_size[0] // stride, self.image_size[1] // stride)
         self.out_channels = int(dims[-1])
 
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether blocks compute their activations again in the backward pass; transformers' switch sets it."""
+        return bool(self.vision.stages[0].grad_checkpointing)
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, value: bool) -> None:
+        self.vision.set_grad_checkpointing(value)
+
     @torch.no_grad()
     def _silence_head(self) -> None:
         for parameter in self.vision.head.parameters():

@@ -12,6 +12,7 @@ from timm.layers.pos_embed_sincos import build_rotary_pos_embed
 from timm.models.eva import EvaBlock
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.utils.checkpoint import checkpoint
 
 from vlmzoo.blocks.encoders import ENCODERS, Encoder
 from vlmzoo.blocks.encoders._vit import check_patches
@@ -64,6 +65,7 @@ class WindowedEva(nn.Module):
         global_layers: Sequence[int],
     ) -> None:
         super().__init__()
+        self.gradient_checkpointing = False
         self.side, self.native_side, self.window_size = side, native_side, window_size
         self.head_dim = width // num_heads
         self.global_layers = frozenset(global_layers)
@@ -90,14 +92,20 @@ class WindowedEva(nn.Module):
         whole, within = self._rotary(self.side, grid.device), self._rotary(self.window_size, grid.device)
         for number, block in enumerate(self.blocks):
             if number in self.global_layers:
-                tokens = block(rearrange(grid, "b c h w -> b (h w) c"), rope=whole)
+                tokens = self._run(block, rearrange(grid, "b c h w -> b (h w) c"), whole)
                 grid = rearrange(tokens, "b (h w) c -> b c h w", h=self.side)
             else:
                 sides = {"s": self.window_size, "t": self.window_size}
-                tokens = block(rearrange(grid, "b c (h s) (w t) -> (b h w) (s t) c", **sides), rope=within)
+                tokens = self._run(block, rearrange(grid, "b c (h s) (w t) -> (b h w) (s t) c", **sides), within)
                 num = self.side // self.window_size
                 grid = rearrange(tokens, "(b h w) (s t) c -> b c (h s) (w t)", h=num, w=num, **sides)
         return grid
+
+    def _run(self, block: nn.Module, tokens: Tensor, rope: Tensor) -> Tensor:
+        """Run one block, in training perhaps without keeping what its backward pass reads."""
+        if self.gradient_checkpointing and self.training:
+            return checkpoint(block, tokens, rope, use_reentrant=False)
+        return block(tokens, rope)
 
     def _positions(self) -> Tensor:
         """Return the absolute positions of the grid, ``(1, C, h, w)``; the class token's is not used."""
