@@ -4,10 +4,10 @@ Letters: K masks of a micro-batch, P_k pixels of mask k, P their sum. A "flat" t
 the other, since images differ in size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -38,9 +38,14 @@ def mask_bce(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         ``()``; 0 where no pixel is judged.
     """
+    return _bce_of_rows(logits.reshape(1, -1), targets.reshape(1, -1))[0]
+
+
+def _bce_of_rows(logits: Tensor, targets: Tensor) -> Tensor:
+    """Compute ``mask_bce`` of n masks of equally many pixels: ``(n, P)`` and ``(n, P)`` to ``(n,)``."""
     is_judged = targets != IGNORED_PIXEL
     nats = F.binary_cross_entropy_with_logits(logits, (targets == 1).to(logits), reduction="none")
-    return (nats * is_judged).sum() / is_judged.sum().clamp(min=1)
+    return (nats * is_judged).sum(dim=1) / is_judged.sum(dim=1).clamp(min=1)
 
 
 def mask_dice(logits: Tensor, targets: Tensor, *, reduction: Literal["reference", "plain"] = "reference") -> Tensor:
@@ -59,12 +64,17 @@ def mask_dice(logits: Tensor, targets: Tensor, *, reduction: Literal["reference"
     Returns:
         ``()``; 0 where no pixel is judged.
     """
+    return _dice_of_rows(logits.reshape(1, -1), targets.reshape(1, -1), reduction=reduction)[0]
+
+
+def _dice_of_rows(logits: Tensor, targets: Tensor, *, reduction: Literal["reference", "plain"]) -> Tensor:
+    """Compute ``mask_dice`` of n masks of equally many pixels: ``(n, P)`` and ``(n, P)`` to ``(n,)``."""
     is_judged = targets != IGNORED_PIXEL
     probabilities = logits.sigmoid() * is_judged
     truth = (targets == 1).to(logits)
     eps, scale = (_LISA_EPS, _LISA_SCALE) if reduction == "reference" else (1.0, 1.0)
-    overlap = 2.0 * (probabilities / scale * truth).sum()
-    total = (probabilities / scale).sum() + (truth / scale).sum()
+    overlap = 2.0 * (probabilities / scale * truth).sum(dim=1)
+    total = (probabilities / scale).sum(dim=1) + (truth / scale).sum(dim=1)
     return 1.0 - (overlap + eps) / (total + eps)
 
 
@@ -90,7 +100,8 @@ class _MaskObjective:
         if self.normaliser not in ("global", "micro_batch"):
             raise ConfigError(f"`normaliser` must be global or micro_batch, but is {self.normaliser!r} instead.")
 
-    def _loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def _losses_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute the losses of n masks of equally many pixels: ``(n, P)`` and ``(n, P)`` to ``(n,)``."""
         raise NotImplementedError
 
     def __call__(self, outputs: VlmOutput, batch: Batch, denominators: Mapping[str, float]) -> LossOutput:
@@ -107,13 +118,12 @@ class _MaskObjective:
             ShapeError: if there are no mask logits, or not as many as targets.
         """
         logits = _logits_of(outputs, self.adapter)
-        pieces = split_flat(logits, batch.targets["mask_sizes"])
-        truth = split_flat(batch.targets["masks"], batch.targets["mask_sizes"])
-        losses = [self._loss_of(piece, target) for piece, target in zip(pieces, truth, strict=True)]
-        total = torch.stack(losses).sum() if losses else logits.sum()
+        groups = list(_of_equal_size(logits, batch.targets["masks"], batch.targets["mask_sizes"]))
+        num_masks = sum(len(group) for group, _ in groups)
+        total = sum((self._losses_of(*group).sum() for group in groups), start=logits.sum() * 0.0)
         if self.normaliser == "micro_batch":
             share = len(batch.inputs["labels"]) / max(denominators["sequences"], 1.0)
-            loss = total * share / (len(losses) + _LISA_COUNT_EPS)
+            loss = total * share / (num_masks + _LISA_COUNT_EPS)
         else:
             loss = total / max(denominators.get("masks", 0.0), 1.0)
         return LossOutput(loss=loss, metrics={"loss": loss.detach()})
@@ -124,8 +134,8 @@ class _MaskObjective:
 class MaskBceObjective(_MaskObjective):
     """Binary cross-entropy of masks: the mean over the pixels of each, then over masks."""
 
-    def _loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return mask_bce(logits, targets)
+    def _losses_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return _bce_of_rows(logits, targets)
 
 
 @OBJECTIVES.register("mask_dice", source="LISA, arXiv:2308.00692, equation 3; V-Net, arXiv:1606.04797", tiny={})
@@ -150,8 +160,20 @@ class MaskDiceObjective(_MaskObjective):
         if self.reduction not in ("reference", "plain"):
             raise ConfigError(f"`reduction` must be reference or plain, but is {self.reduction!r} instead.")
 
-    def _loss_of(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return mask_dice(logits, targets, reduction=self.reduction)
+    def _losses_of(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return _dice_of_rows(logits, targets, reduction=self.reduction)
+
+
+def _of_equal_size(logits: Tensor, targets: Tensor, sizes: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    """Gather masks of equally many pixels: pairs ``(n, P)`` of logits and targets, so that few kernels do for many."""
+    pieces, truth = split_flat(logits, sizes), split_flat(targets, sizes)
+    counts = [piece.numel() for piece in pieces]
+    if len(set(counts)) == 1:
+        yield logits.reshape(len(pieces), -1), targets.reshape(len(pieces), -1)
+        return
+    for count in dict.fromkeys(counts):
+        chosen = [number for number, other in enumerate(counts) if other == count]
+        yield tuple(torch.stack([masks[number].flatten() for number in chosen]) for masks in (pieces, truth))  # type: ignore[misc]
 
 
 def split_flat(flat: Tensor, sizes: Tensor) -> Sequence[Tensor]:
