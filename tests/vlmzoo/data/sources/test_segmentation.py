@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.vlmzoo.data.sources.lisa_tree import draw_labels, draw_lisa_tree, draw_picture
 from tests.vlmzoo.data.sources.reading import turns_of
+from vlmzoo.config import load_config
 from vlmzoo.data.checking import check_source
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.sources import SOURCES, RowError
@@ -270,3 +271,30 @@ def test_a_set_in_which_nothing_can_be_asked_is_told(root):
         make_source("ade20k", root).sample(0)
     with pytest.raises(ConfigError, match="at least 1"):
         make_source("ade20k", root, rounds=0)
+
+
+def rooted(spec, root):
+    """Return a spec of sources with every ``root`` replaced."""
+    if isinstance(spec, dict):
+        return {key: str(root) if key == "root" else rooted(value, root) for key, value in spec.items()}
+    return [rooted(value, root) for value in spec] if isinstance(spec, list) else spec
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("lisa/7b", {"sem_seg": 9, "refer_seg": 3, "vqa": 3, "reason_seg": 1}),
+        ("fast/seg_7b", {"sem_seg": 3, "refer_seg": 1}),
+    ],
+)
+def test_the_authors_mixtures_draw_at_their_rates(root, name, rates):
+    source = SOURCES.build(rooted(load_config(name).experience["source"], root))
+    samples = [source.sample(position) for position in range(800)]
+    shares = {key: np.mean([sample.id.startswith(f"{key}/") for sample in samples]) for key in rates}
+    for key, rate in rates.items():
+        assert shares[key] == pytest.approx(rate / sum(rates.values()), abs=0.01)
+    for part in ("sem_seg", "refer_seg"):  # within them all sets are equally likely
+        inner = [sample.id.split("/")[1] for sample in samples if sample.id.startswith(f"{part}/")]
+        counts = [inner.count(one) for one in set(inner)]
+        assert len(counts) == {"sem_seg": 5, "refer_seg": 4}[part]
+        assert max(counts) - min(counts) <= 4
