@@ -1,6 +1,9 @@
 """Grid Navigation against the authors' own instances: every string to the byte, every fill to the pixel."""
 
+import hashlib
+
 import numpy as np
+import pytest
 from PIL import Image, ImageColor
 
 from vlmzoo.data.synthetic import TASKS
@@ -98,17 +101,21 @@ def test_pictures_have_the_authors_size(golden):
     assert list(TASK.image(make_instance(golden.content)).size) == golden.content["image_size"]
 
 
-def test_pictures_have_the_authors_fills_where_they_were_probed(golden):
+def check_probes(image, probes):
     """A probe counts where the authors' pixel is a fill and ours is away from all ink and lines."""
-    pixels = np.asarray(TASK.image(make_instance(golden.content))).astype(int)
+    pixels = np.asarray(image).astype(int)
     num_compared = 0
-    for probe in golden.content["pixel_probes"]:
+    for probe in probes:
         x, y, color = probe["x"], probe["y"], np.array(probe["rgb"])
         around = pixels[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3)
         if (np.abs(FILLS - color).max(axis=1) <= TOLERANCE).any() and (around == around[0]).all():
             num_compared += 1
             assert np.abs(pixels[y, x] - color).max() <= TOLERANCE, probe
-    assert num_compared > len(golden.content["pixel_probes"]) / 2
+    assert num_compared > len(probes) / 2
+
+
+def test_pictures_have_the_authors_fills_where_they_were_probed(golden):
+    check_probes(TASK.image(make_instance(golden.content)), golden.content["pixel_probes"])
 
 
 def find_boxes(image, instance):
@@ -149,3 +156,13 @@ def test_lines_are_the_authors(golden):
             assert len(expected) > 2
             assert all(np.abs(expected - line).min() <= 1 for line in found)
             assert all(np.abs(found - line).min() <= 1 for line in expected)
+
+
+@pytest.mark.slow
+def test_matplotlib_draws_the_authors_picture_to_the_byte(golden):
+    """With their version; with another one, the fills are theirs."""
+    matplotlib, content = pytest.importorskip("matplotlib"), golden.content
+    image = TASKS.build({"type": "grid_navigation", "image": "matplotlib"}).image(make_instance(content))
+    if matplotlib.__version__ == "3.9.2":
+        assert hashlib.sha256(image.tobytes()).hexdigest() == content["image_sha256"]
+    check_probes(image, content["pixel_probes"])

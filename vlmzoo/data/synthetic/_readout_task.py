@@ -1,9 +1,10 @@
 """What the table tasks share, however their paths run: words, names and looks."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from vlmzoo.data.synthetic._checks import check_choice
+from vlmzoo.data.synthetic._figures import MATPLOTLIB, TableFigures
 from vlmzoo.data.synthetic._table import TableInstance
 from vlmzoo.data.synthetic._table_image import TableRenderer
 from vlmzoo.data.synthetic._table_look import TableLook
@@ -11,7 +12,10 @@ from vlmzoo.data.synthetic._table_text import COT_STYLES, TableStyle, TableWordi
 from vlmzoo.data.synthetic._task import DrawnTask
 from vlmzoo.errors import ConfigError
 
-__all__ = ["TableTask", "table_look"]
+__all__ = ["TableImage", "TableTask"]
+
+TableImage: TypeAlias = Mapping[str, Any] | TableLook | Literal["matplotlib"] | None
+"""How tables are drawn: options of ``TableLook``, or by Matplotlib."""
 
 _COMPACT_CELL_PX = 32
 
@@ -32,23 +36,31 @@ class TableTask(DrawnTask[TableInstance]):
 
     cot_styles = COT_STYLES
     wording: TableWording
-    renderer: TableRenderer
+    renderer: TableRenderer | TableFigures
 
     def __init__(
         self, name: str, *, level: str, style: TableStyle, name_pools: Sequence[int] | None, distinct_prompts: bool
     ) -> None:
         super().__init__(name, level=level, distinct_prompts=distinct_prompts)
         check_choice("style", style, get_args(TableStyle))
+        self.style: TableStyle = style
         self.wording = latex_wording(name) if style == "latex" else compact_wording()
         if name_pools is not None:
             self.wording = self.wording.with_pools(*_checked_pools(name_pools, self.wording))
+
+    def _renderer(self, image: TableImage, num_rows: int, num_cols: int) -> TableRenderer | TableFigures:
+        """Return what draws tables of up to R rows and C columns."""
+        if image == MATPLOTLIB:
+            return TableFigures()
+        pools = {"row_pool": self.wording.row_pool, "col_pool": self.wording.col_pool}
+        return TableRenderer(_look(image, self.style), **pools, num_rows=num_rows, num_cols=num_cols)
 
     def answer(self, instance: TableInstance) -> str:
         """Return the values along the path, in order, with commas between them."""
         return ",".join(map(str, instance.addends))
 
 
-def table_look(image: Mapping[str, Any] | TableLook | None, style: TableStyle) -> TableLook:
+def _look(image: Mapping[str, Any] | TableLook | None, style: TableStyle) -> TableLook:
     """Read the look, with the defaults of the style.
 
     Raises:

@@ -1,15 +1,13 @@
 """Consecutive Table Readout: add the highlighted values of a table, along a path that runs line by line."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from vlmzoo.data.synthetic import TASKS, Level
 from vlmzoo.data.synthetic._checks import check_choice
 from vlmzoo.data.synthetic._draws import Draws
-from vlmzoo.data.synthetic._readout_task import TableTask, table_look
+from vlmzoo.data.synthetic._readout_task import TableImage, TableTask
 from vlmzoo.data.synthetic._table import TableInstance
-from vlmzoo.data.synthetic._table_image import TableRenderer
-from vlmzoo.data.synthetic._table_look import TableLook
 from vlmzoo.data.synthetic._table_text import TableStyle
 from vlmzoo.data.synthetic._task import COMPATS, Compat
 from vlmzoo.errors import ConfigError
@@ -52,7 +50,8 @@ class ConsecutiveTableReadout(TableTask):
         compat: ``s2h`` draws paths as the released generator does: 6 to 10 cells at every level, from a cell uniform in
             the whole table, cut off at its end (1 to 10 cells remain; 8 % are shorter than 5 in a table of 5 x 10).
         image: options of ``TableLook``; default: the authors' figure. In style ``compact`` cells have 32 x 32 pixels
-            unless the size of a cell or of the figure is given.
+            unless the size of a cell or of the figure is given. ``matplotlib`` draws the authors' figure with their
+            package, slowly and to the pixel.
         name_pools: draw rows' and columns' names from the first so many only; a small model learns few names sooner.
         distinct_prompts: ask for the text form in so many words where the kind is ``image_via_text``. The authors'
             prompt of ``image`` and ``image_via_text`` is the same: which of the two is asked shows in the target only.
@@ -70,7 +69,7 @@ class ConsecutiveTableReadout(TableTask):
         path_cells: Sequence[int] | None = None,
         style: TableStyle = "latex",
         compat: Compat = None,
-        image: Mapping[str, Any] | TableLook | None = None,
+        image: TableImage = None,
         name_pools: Sequence[int] | None = None,
         distinct_prompts: bool = False,
     ) -> None:
@@ -83,13 +82,7 @@ class ConsecutiveTableReadout(TableTask):
         if compat is not None and path_cells is not None:
             raise ConfigError(f"`path_cells` must be left out with `compat: s2h`, but is {path_cells!r} instead.")
         self.path_cells = None if compat else self._checked_path_cells(path_cells)
-        self.renderer = TableRenderer(
-            table_look(image, style),
-            row_pool=self.wording.row_pool,
-            col_pool=self.wording.col_pool,
-            num_rows=num_rows,
-            num_cols=num_cols,
-        )
+        self.renderer = self._renderer(image, num_rows, num_cols)
 
     def instance(self, seed: int, index: int) -> TableInstance:
         """Draw one table and its path: a function of task, level, ``seed`` and ``index`` alone."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from vlmzoo.data.synthetic import TASKS, Level
 from vlmzoo.data.synthetic._checks import check_choice, checked_range
 from vlmzoo.data.synthetic._draws import Draws
+from vlmzoo.data.synthetic._figures import MATPLOTLIB, GridFigures
 from vlmzoo.data.synthetic._grid import GridInstance
 from vlmzoo.data.synthetic._grid_image import GridRenderer
 from vlmzoo.data.synthetic._grid_look import GridLook
@@ -53,7 +54,8 @@ class GridNavigation(DrawnTask[GridInstance]):
         num_states: of the search, retraces included; the least and the largest.
         compat: ``s2h``: where the search meets an object whose turn has not come, the chain of thought names the one
             that the search is heading for, as the released data do. Without, it names the object that was met.
-        image: options of ``GridLook``; default: the authors' figure.
+        image: options of ``GridLook``; default: the authors' figure. ``matplotlib`` draws it with their package, slowly
+            and to the pixel.
         distinct_prompts: ask for the text form in so many words where the kind is ``image_via_text``. The authors'
             prompt of ``image`` and ``image_via_text`` is the same.
 
@@ -63,6 +65,8 @@ class GridNavigation(DrawnTask[GridInstance]):
     """
 
     cot_styles = COT_STYLES
+    wording: GridWording
+    renderer: GridRenderer | GridFigures
 
     def __init__(
         self,
@@ -74,22 +78,22 @@ class GridNavigation(DrawnTask[GridInstance]):
         num_kinds: int | Sequence[int] | None = None,
         num_states: int | Sequence[int] | None = None,
         compat: Compat = None,
-        image: Mapping[str, Any] | GridLook | None = None,
+        image: Mapping[str, Any] | GridLook | Literal["matplotlib"] | None = None,
         distinct_prompts: bool = False,
     ) -> None:
         check_choice("level", level, tuple(LEVELS))
         check_choice("compat", compat, COMPATS)
         super().__init__(_NAME, level=level, distinct_prompts=distinct_prompts)
         self.compat = compat
-        self.wording: GridWording = GridWording(names_later_object=compat is None)
+        self.wording = GridWording(names_later_object=compat is None)
         given = {"num_rows": num_rows, "num_cols": num_cols, "num_objects": num_objects, "num_kinds": num_kinds}
         self.rules = self._checked_rules(LEVELS[level], {**given, "num_states": num_states})
-        self.renderer: GridRenderer = GridRenderer(
-            GridLook.parse(image),
-            symbols={**self.wording.objects, **self.wording.obstacles},
-            num_rows=self.rules.num_rows[1],
-            num_cols=self.rules.num_cols[1],
-        )
+        symbols = {**self.wording.objects, **self.wording.obstacles}
+        if image == MATPLOTLIB:
+            self.renderer = GridFigures(symbols)
+        else:
+            sizes = {"num_rows": self.rules.num_rows[1], "num_cols": self.rules.num_cols[1]}
+            self.renderer = GridRenderer(GridLook.parse(image), symbols=symbols, **sizes)
         for corner in self.rules.corners():
             self._draw(corner, Draws(self.name, self.level))
 

@@ -7,10 +7,8 @@ from vlmzoo.data.synthetic import TASKS, Level
 from vlmzoo.data.synthetic._checks import check_choice, checked_range
 from vlmzoo.data.synthetic._draws import Draws
 from vlmzoo.data.synthetic._readout_rules import Split, draw_path, level_paths, parse_paths
-from vlmzoo.data.synthetic._readout_task import TableTask, table_look
+from vlmzoo.data.synthetic._readout_task import TableImage, TableTask
 from vlmzoo.data.synthetic._table import TableInstance
-from vlmzoo.data.synthetic._table_image import TableRenderer
-from vlmzoo.data.synthetic._table_look import TableLook
 from vlmzoo.data.synthetic._table_text import TableStyle
 
 __all__ = ["TableReadout"]
@@ -51,7 +49,8 @@ class TableReadout(TableTask):
         num_cols: C, likewise.
         style: ``latex``, the authors' words, or ``compact``, ours, for small models.
         image: options of ``TableLook``; default: the authors' figure. In style ``compact`` cells have 32 x 32 pixels
-            unless the size of a cell or of the figure is given.
+            unless the size of a cell or of the figure is given. ``matplotlib`` draws the authors' figure with their
+            package, slowly and to the pixel.
         name_pools: draw rows' and columns' names from the first so many only; a small model learns few names sooner.
         distinct_prompts: ask for the text form in so many words where the kind is ``image_via_text``. The authors'
             prompt of ``image`` and ``image_via_text`` is the same.
@@ -69,7 +68,7 @@ class TableReadout(TableTask):
         num_rows: int | Sequence[int] = _NUM_ROWS,
         num_cols: int | Sequence[int] = _NUM_COLS,
         style: TableStyle = "latex",
-        image: Mapping[str, Any] | TableLook | None = None,
+        image: TableImage = None,
         name_pools: Sequence[int] | None = None,
         distinct_prompts: bool = False,
     ) -> None:
@@ -80,13 +79,7 @@ class TableReadout(TableTask):
         self.paths = level_paths(level, split) if paths is None else parse_paths(paths)
         self.num_rows = self._checked_count("num_rows", num_rows, len(self.wording.row_pool))
         self.num_cols = self._checked_count("num_cols", num_cols, len(self.wording.col_pool))
-        self.renderer = TableRenderer(
-            table_look(image, style),
-            row_pool=self.wording.row_pool,
-            col_pool=self.wording.col_pool,
-            num_rows=self.num_rows[1],
-            num_cols=self.num_cols[1],
-        )
+        self.renderer = self._renderer(image, self.num_rows[1], self.num_cols[1])
 
     def instance(self, seed: int, index: int) -> TableInstance:
         """Draw one table and its path: a function of task, level, ``seed`` and ``index`` alone."""

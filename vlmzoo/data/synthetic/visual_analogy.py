@@ -37,7 +37,7 @@ class VisualAnalogy(DrawnTask[AnalogyInstance]):
         level: ``simple`` or ``hard``.
         compat: ``s2h``: the progressions of one puzzle need not run the same way (from dark to light, say), and in the
             chain of thought of style ``template`` the right option's sentence lacks a space, as in the released data.
-        image: options of ``AnalogyLook``; default: the authors' figure.
+        image: options of ``AnalogyLook``; default: the authors' figure, whose panels are theirs to the byte.
         distinct_prompts: ask for the text form in so many words where the kind is ``image_via_text``. The authors'
             prompt of ``image`` and ``image_via_text`` is the same.
 
@@ -46,6 +46,8 @@ class VisualAnalogy(DrawnTask[AnalogyInstance]):
     """
 
     cot_styles = COT_STYLES
+    wording: AnalogyWording
+    renderer: AnalogyRenderer
 
     def __init__(
         self,
@@ -59,8 +61,8 @@ class VisualAnalogy(DrawnTask[AnalogyInstance]):
         check_choice("compat", compat, COMPATS)
         super().__init__(_NAME, level=level, distinct_prompts=distinct_prompts)
         self.compat = compat
-        self.wording: AnalogyWording = AnalogyWording(lacks_space=compat == "s2h")
-        self.renderer: AnalogyRenderer = AnalogyRenderer(AnalogyLook.parse(image))
+        self.wording = AnalogyWording(lacks_space=compat == "s2h")
+        self.renderer = AnalogyRenderer(AnalogyLook.parse(image))
 
     def instance(self, seed: int, index: int) -> AnalogyInstance:
         """Draw one puzzle: a function of task, level, ``seed`` and ``index`` alone."""
