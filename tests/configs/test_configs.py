@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.configs.miniatures import in_small
 from vlmzoo.config import AuditConfig, EvalConfig, list_configs, load_config
 from vlmzoo.runs import train_run
 from vlmzoo.runs.journal import read_journal
@@ -11,6 +12,7 @@ from vlmzoo.runs.journal import read_journal
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(FOLDER.rglob("*.yaml"))
 SCHEMAS = {"eval": EvalConfig, "audit": AuditConfig}
+RUNS = [path for path in FILES if path.relative_to(FOLDER).parts[0] not in SCHEMAS]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
@@ -20,6 +22,16 @@ def test_every_config_is_valid(path):
         load_config(path, ["model=owner/name"], schema=schema)  # which model is for the caller to say
     else:
         load_config(path)
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: path.relative_to(FOLDER).as_posix())
+def test_every_run_builds_and_takes_two_steps_at_tiny_size(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = in_small(load_config(path), output_dir=str(tmp_path / "run"))
+    folder = train_run(config).folder
+    losses = [line["loss"] for line in read_journal(folder.journal)]
+    assert len(losses) == 2
+    assert all(0 < loss < 20 for loss in losses)
 
 
 @pytest.mark.slow

@@ -16,6 +16,9 @@ from vlmzoo.zoo.memory import forecast_memory
 __all__ = ["checkpoint_activations", "compile_model", "forecast_sentence", "keep_features"]
 
 
+_FLAGS = ("gradient_checkpointing", "grad_checkpointing")  # of transformers' blocks, and of timm's
+
+
 def checkpoint_activations(model: Any, parts: Sequence[str]) -> int:
     """Let blocks of some parts compute their activations again in the backward pass.
 
@@ -40,11 +43,12 @@ def checkpoint_activations(model: Any, parts: Sequence[str]) -> int:
     model.gradient_checkpointing_enable({"use_reentrant": False})
     chosen: dict[str, int] = dict.fromkeys(parts, 0)
     for name, module in model.named_modules():
-        if hasattr(module, "gradient_checkpointing"):
-            part = model.part_of(f"{name}.")
-            module.gradient_checkpointing = part in chosen
-            if part in chosen:
-                chosen[part] += 1
+        for flag in _FLAGS:
+            if hasattr(module, flag):
+                part = model.part_of(f"{name}.")
+                setattr(module, flag, part in chosen)
+                if part in chosen:
+                    chosen[part] += 1
     empty = [part for part, number in chosen.items() if not number]
     if empty:
         raise ConfigError(f"Part `{empty[0]}` has no blocks whose activations can be computed again; leave it out.")

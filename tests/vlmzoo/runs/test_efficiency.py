@@ -16,7 +16,7 @@ def gradients(model, batch):
     return loss.detach(), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", ["llava-llama", "qwen2.5-vl"])
+@pytest.mark.parametrize("name", ["llava-llama", "eagle", "qwen2.5-vl"])
 @pytest.mark.parametrize("parts", [["language_model"], ["encoder", "language_model"]], ids="+".join)
 def test_activations_computed_again_change_nothing(name, parts):
     plain, saving = make_base(name), make_base(name)

@@ -1,0 +1,43 @@
+"""A run of any size, in small: the model's miniature, the source's smallest example, two steps."""
+
+from typing import Any
+
+from vlmzoo.config import RunConfig
+from vlmzoo.data.sources import SOURCES
+from vlmzoo.zoo import load_card
+
+__all__ = ["in_small"]
+
+_FOR_FOLDERS = "eagle-x2-llama3-8b"  # stands for a model that an earlier run left behind
+_ON_DISK = ("path", "folder", "repo")
+
+
+def in_small(config: RunConfig, *, output_dir: str) -> RunConfig:
+    """Return the same run with all that is large made small, and nothing that must be downloaded."""
+    values = config.model_dump()
+    values["model"] = _model(values["model"])
+    values["experience"] = {**values["experience"], "source": _source(values["experience"]["source"]), "num_workers": 0}
+    changed = {"num_steps": 2, "micro_batch_size": 2, "accumulation_steps": 1, "deepspeed": "zero0"}
+    quiet = {"evaluation": {}, "report_to": [], "samples_every": 0, "hub": None, "output_dir": output_dir}
+    return RunConfig.model_validate({**values, **changed, **quiet})
+
+
+def _model(model: dict[str, Any]) -> dict[str, Any]:
+    model = {**model, "parts": {}, "pretrained": False, "path": None, "revision": None, "dtype": "float32"}
+    if model["name"] is None and model["architecture"] is not None:
+        return model
+    small = load_card(model["name"] or _FOR_FOLDERS).miniature()
+    given = model["architecture"] or {}
+    if "encoders" in given:  # fewer of them
+        kinds = [spec["type"] for spec in given["encoders"]]
+        small["encoders"] = [spec for spec in small["encoders"] if spec["type"] in kinds]
+        small["image_size"] = small["processor"]["image"]["size"]
+    if "processor" in given:
+        small["processor"] = {**small["processor"], "chat_template": given["processor"]["chat_template"]}
+    return {**model, "name": None, "architecture": small}
+
+
+def _source(source: dict[str, Any]) -> dict[str, Any]:
+    if any(name in source for name in _ON_DISK):
+        return {"type": source["type"], **SOURCES.entry(source["type"]).tiny}
+    return source
