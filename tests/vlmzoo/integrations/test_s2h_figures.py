@@ -31,7 +31,7 @@ def test_fills_are_those_of_our_own_pictures(name):
     assert task.image(instance).size == SIZES[name]
     for fill in FILLS[name]:
         shares = [float((pixels == fill).all(axis=1).mean()) for pixels in (theirs, drawn)]
-        assert 0.004 < shares[0] == pytest.approx(shares[1], abs=0.01)
+        assert 0.004 < shares[0] == pytest.approx(shares[1], rel=0.1)  # letters cover more or less of a fill
 
 
 def test_the_users_style_changes_nothing():
