@@ -76,7 +76,7 @@ class MaskBenchmark:
         raise NotImplementedError
 
     def answer(self, model: Any, processor: Any, samples: Sequence[Sample]) -> Iterator[Generation]:
-        """Answer B questions at once.
+        """Answer B questions at once; tokens are not counted, so their numbers are 0.
 
         Args:
             model: with the seg adapter.

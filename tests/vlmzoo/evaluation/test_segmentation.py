@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.vlmzoo.adapters.bases import make_base
@@ -200,3 +201,16 @@ def test_other_faults_are_told(root, model):
 
     with pytest.raises(DataError, match="must have one mask, but has 2"):
         list(two.answer(model, model.processor, [replace(question, masks=[*question.masks] * 2)]))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("protocol", ["teacher_forced", "generate"])
+def test_masks_on_an_accelerator_are_those_of_the_cpu(protocol):
+    benchmark = make_benchmark(protocol=protocol, max_new_tokens=3)
+    questions = list(benchmark.questions())
+    on_cpu = make_base("llava", adapters=[seg_spec()])
+    expected = [said.scores["giou"] for said in benchmark.answer(on_cpu, on_cpu.processor, questions)]
+    on_gpu = on_cpu.to("cuda")
+    found = [said.scores["giou"] for said in benchmark.answer(on_gpu, on_gpu.processor, questions)]
+    assert found == pytest.approx(expected, abs=0.02)

@@ -16,6 +16,7 @@ from vlmzoo.data.sources._segmentation import (
     SegmentationSource,
     frame_of,
     kept_images,
+    stamp_of,
 )
 from vlmzoo.errors import DataError
 from vlmzoo.geometry import Mask
@@ -40,13 +41,17 @@ class CocoIndex:
     categories: Mapping[Any, str] = field(repr=False)
 
 
-@lru_cache(maxsize=8)
 def read_coco(path: Path) -> CocoIndex:
-    """Read a file; once in a process, so that sources travel to workers as paths.
+    """Read a file; once in a process while it does not change, so that sources travel to workers as paths.
 
     Raises:
         DataError: if the file is missing, is no such JSON, or an id stands twice.
     """
+    return _read_coco(path, stamp_of(path))
+
+
+@lru_cache(maxsize=8)
+def _read_coco(path: Path, stamp: tuple[int, int]) -> CocoIndex:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:

@@ -14,7 +14,7 @@ from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.geometry import Frame, Mask
 from vlmzoo.types import Message, Sample, assistant, user
 
-__all__ = ["AnnotatedImage", "Phrase", "SegmentationSource", "frame_of", "kept_images"]
+__all__ = ["AnnotatedImage", "Phrase", "SegmentationSource", "frame_of", "kept_images", "stamp_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,15 @@ def frame_of(image: Path, *, size: tuple[int, int] | None = None) -> Frame:
             "mask size",
         )
     return Frame.original(str(image), width=width, height=height)
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Return a file's size and time of change, by which what was read of it is kept; zeros where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def kept_images(images: Sequence[Path], on_missing: OnMissing, *, root: Path) -> list[int]:

@@ -19,6 +19,7 @@ from vlmzoo.data.sources._segmentation import (
     SegmentationSource,
     frame_of,
     kept_images,
+    stamp_of,
 )
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import DataError
@@ -85,7 +86,7 @@ class ReasonSegSource(SegmentationSource):
         """
         path = self.files[index]
         image, content = path.with_suffix(".jpg"), _read(path)
-        explained = {} if self.explanations is None else _explanations(self.explanations)
+        explained = {} if self.explanations is None else _explanations(self.explanations, stamp_of(self.explanations))
         labels = partial(_paint, content["shapes"], image, path)
         phrases = [
             Phrase(
@@ -173,8 +174,8 @@ def _where(paint: partial[tuple[np.ndarray, Frame]], value: int) -> Mask:
 
 
 @lru_cache(maxsize=4)
-def _explanations(path: Path) -> Mapping[str, str]:
-    """Return the explanation of each image by its file name; once in a process.
+def _explanations(path: Path, stamp: tuple[int, int]) -> Mapping[str, str]:
+    """Return the explanation of each image by its file name; once in a process while the file does not change.
 
     Raises:
         DataError: if the file is missing or has another form.

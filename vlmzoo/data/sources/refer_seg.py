@@ -8,7 +8,14 @@ from typing import Any, Literal, TypeAlias
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._coco_json import coco_mask, read_coco
 from vlmzoo.data.sources._refs_file import find_refs_file, read_refs
-from vlmzoo.data.sources._segmentation import AnnotatedImage, OnMissing, Phrase, SegmentationSource, kept_images
+from vlmzoo.data.sources._segmentation import (
+    AnnotatedImage,
+    OnMissing,
+    Phrase,
+    SegmentationSource,
+    kept_images,
+    stamp_of,
+)
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import ConfigError, DataError
 
@@ -113,12 +120,12 @@ class ReferSegSource(SegmentationSource):
         return self.folder / "images" / inner / str(entry["file_name"])
 
     def _references(self) -> Mapping[Any, list[Mapping[str, Any]]]:
-        return _by_image(self.refs_path, self.split)
+        return _by_image(self.refs_path, self.split, stamp_of(self.refs_path))
 
 
 @lru_cache(maxsize=16)
-def _by_image(path: Path, split: str) -> Mapping[Any, list[Mapping[str, Any]]]:
-    """Return the references of a split by image; once in a process."""
+def _by_image(path: Path, split: str, stamp: tuple[int, int]) -> Mapping[Any, list[Mapping[str, Any]]]:
+    """Return the references of a split by image; once in a process while the file does not change."""
     found: dict[Any, list[Mapping[str, Any]]] = {}
     for ref in read_refs(path):
         if _is_in(ref["split"], split):

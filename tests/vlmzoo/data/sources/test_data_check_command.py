@@ -1,15 +1,18 @@
 """`vlmzoo data check`: a verdict that scripts can read, a table that people can, and a clean file."""
 
 import json
+import pickle
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.vlmzoo.data.sources.lisa_tree import draw_lisa_tree
 from vlmzoo.cli.data_commands import data_check
 from vlmzoo.data.sources import SOURCES
-from vlmzoo.errors import ConfigError
+from vlmzoo.errors import ConfigError, DataError
 
 app = typer.Typer()
 app.command()(data_check)
@@ -95,6 +98,7 @@ def test_the_config_of_a_run_names_its_data(spec, folder):
 def test_no_checker_waits_for_torch(spec, fresh_python):
     code = f"""
 import sys
+from tests.vlmzoo.data.sources.lisa_tree import draw_lisa_tree
 from vlmzoo.cli.data_commands import data_check
 data_check({str(spec)!r}, limit_fraction=1.0, as_json=True)
 print([name for name in ("torch", "transformers") if name in sys.modules])
@@ -113,3 +117,16 @@ def test_a_config_without_data_says_so(folder):
     result = CliRunner().invoke(app, [str(folder / "run.yaml")])
     assert isinstance(result.exception, ConfigError)
     assert "must have a `source` to be checked, but has type" in str(result.exception)
+
+
+def test_masks_are_counted_and_a_foreign_pickle_is_refused(tmp_path):
+    root = draw_lisa_tree(tmp_path / "dataset")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"source: {{type: refer_seg, root: {root}, rounds: 3}}", encoding="utf-8")
+    assert "3, of which 1 are empty" in run(spec).output
+    found = json.loads(run(spec, "--json").output)
+    assert (found["num_masks"], found["num_empty_masks"]) == (3, 1)
+    (root / "refer_seg" / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps([Fraction(1, 2)]))
+    result = CliRunner().invoke(app, [str(spec)])
+    assert isinstance(result.exception, DataError)
+    assert "names `fractions.Fraction`" in str(result.exception)
