@@ -97,6 +97,11 @@ def resolve_auto(spec: Mapping[str, Any], run: RunConfig, *, dtype: torch.dtype,
         found = _at(resolved, path, known[path])
         if found != known[path]:
             raise ConfigError(f'`deepspeed.{path}` is {found}, but the run makes it {known[path]}; write "auto".')
+    if dtype is torch.float16 and not _at(resolved, "zero_optimization.stage", 0):
+        raise ConfigError(
+            "`model.dtype` float16 needs ZeRO: without it DeepSpeed's training leaves that in float32 after one step "
+            "(docs/results/training.md); set `deepspeed: zero1`, or `model.dtype: bfloat16`."
+        )
     return resolved
 
 
@@ -204,7 +209,19 @@ def make_engine(
     engine, *_ = _import_deepspeed().initialize(
         model=model, model_parameters=list(groups), config=dict(spec), lr_scheduler=scheduler
     )
+    if engine.zero_optimization_stage() == 0 and hasattr(engine.optimizer, "overflow"):
+        _forget_first_step(engine.optimizer.optimizer)
     return DeepSpeedEngine(engine)
+
+
+def _forget_first_step(optimizer: torch.optim.Optimizer) -> None:
+    """Undo what DeepSpeed does in 16 bits without ZeRO: it lets the optimiser take a step without gradients at first.
+
+    Adam would count it: the corrections of the first real step were those of a second one, a quarter too small.
+    """
+    optimizer.state.clear()
+    for group in optimizer.param_groups:
+        group.pop("step", None)
 
 
 class DeepSpeedEngine:

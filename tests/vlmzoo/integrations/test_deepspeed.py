@@ -50,7 +50,13 @@ def test_precision_follows_the_dtype():
     assert resolve({}, torch.bfloat16)["bf16"] == {"enabled": True}
     auto = {"bf16": {"enabled": "auto"}, "fp16": {"enabled": "auto"}}
     assert resolve(auto)["bf16"] == {"enabled": False}
-    assert resolve(auto, torch.float16)["fp16"] == {"enabled": True}
+    assert resolve(auto | {"zero_optimization": {"stage": 1}}, torch.float16)["fp16"] == {"enabled": True}
+
+
+@pytest.mark.parametrize("spec", [{}, {"zero_optimization": {"stage": 0}}])
+def test_float16_without_zero_is_refused_with_the_way_out(spec):
+    with pytest.raises(ConfigError, match=r"float16 needs ZeRO: .*set `deepspeed: zero1`, or `model.dtype: bfloat16`"):
+        resolve(spec, torch.float16)
 
 
 def test_a_file_of_transformers_kind_is_taken_as_it_is(tmp_path):
