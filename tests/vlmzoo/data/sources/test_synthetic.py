@@ -1,8 +1,11 @@
 """The synthetic source gives the same conversation at the same position, phase by phase."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from vlmzoo.data.sources import SOURCES, STRETCH
+from vlmzoo.data.synthetic._checks import chain_options
 from vlmzoo.errors import ConfigError
 
 TASK = {"type": "consecutive_table_readout", "style": "compact", "num_rows": 2, "num_cols": 3, "path_cells": [2, 3]}
@@ -67,8 +70,17 @@ def test_targets_can_have_part_of_a_chain_of_thought_or_none():
 
 
 def test_the_chain_of_a_task_that_has_none_to_cut_is_left_as_it_is():
+    task = SimpleNamespace(name="plain")  # of a plug-in, say
+    assert chain_options(task, cot=False, keep=1.0, cot_style="standard") == {"cot": False}
+    with pytest.raises(ConfigError, match="`keep` must be left out with `plain`, but is 0.5"):
+        chain_options(task, cot=True, keep=0.5, cot_style="standard")
+
+
+def test_the_thought_of_a_scene_can_be_cut():
     task = {"type": "shape_scenes", "num_objects": 5, "num_colors": 3, "num_shapes": 3}
-    spec = {"type": "synthetic", "task": task, "kinds": {"image_via_text": 1}}
-    assert SOURCES.build({**spec, "cot": False}).sample(0).messages != SOURCES.build(spec).sample(0).messages
-    with pytest.raises(ConfigError, match="`keep` must be left out with `shape_scenes`, but is 0.5"):
-        SOURCES.build({**spec, "keep": 0.5})
+    spec = {"type": "synthetic", "task": task, "kinds": {"image": 1}}
+    said = [
+        SOURCES.build({**spec, **chain}).sample(0).messages[-1]["content"][0]["text"]
+        for chain in ({"cot": False}, {"keep": 0.5}, {})
+    ]
+    assert len(said[0]) < len(said[1]) < len(said[2])
