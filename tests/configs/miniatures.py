@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vlmzoo.adapters import ADAPTERS
 from vlmzoo.config import RunConfig
 from vlmzoo.data.sources import SOURCES
 from vlmzoo.zoo import load_card
@@ -9,21 +10,29 @@ from vlmzoo.zoo import load_card
 __all__ = ["in_small"]
 
 _FOR_FOLDERS = "eagle-x2-llama3-8b"  # stands for a model that an earlier run left behind
-_ON_DISK = ("path", "folder", "repo")
+_ON_DISK = ("path", "folder", "repo", "root")
 
 
 def in_small(config: RunConfig, *, output_dir: str) -> RunConfig:
     """Return the same run with all that is large made small, and nothing that must be downloaded."""
     values = config.model_dump()
     values["model"] = _model(values["model"])
-    values["experience"] = {**values["experience"], "source": _source(values["experience"]["source"]), "num_workers": 0}
+    values["experience"] = {**_small_sources(values["experience"]), "num_workers": 0}
     changed = {"num_steps": 2, "micro_batch_size": 2, "accumulation_steps": 1, "deepspeed": "zero0"}
     quiet = {"evaluation": {}, "report_to": [], "samples_every": 0, "hub": None, "output_dir": output_dir}
     return RunConfig.model_validate({**values, **changed, **quiet})
 
 
 def _model(model: dict[str, Any]) -> dict[str, Any]:
-    model = {**model, "parts": {}, "pretrained": False, "path": None, "revision": None, "dtype": "float32"}
+    model = {
+        **model,
+        "adapters": [_adapter(one) for one in model["adapters"]],
+        "parts": {},
+        "pretrained": False,
+        "path": None,
+        "revision": None,
+        "dtype": "float32",
+    }
     if model["name"] is None and model["architecture"] is not None:
         return model
     small = load_card(model["name"] or _FOR_FOLDERS).miniature()
@@ -37,7 +46,19 @@ def _model(model: dict[str, Any]) -> dict[str, Any]:
     return {**model, "name": None, "architecture": small}
 
 
-def _source(source: dict[str, Any]) -> dict[str, Any]:
-    if any(name in source for name in _ON_DISK):
-        return {"type": source["type"], **SOURCES.entry(source["type"]).tiny}
-    return source
+def _adapter(adapter: str | dict[str, Any]) -> str | dict[str, Any]:
+    """Return an adapter; one that reads weights is replaced by its smallest example."""
+    spec = {"type": adapter} if isinstance(adapter, str) else adapter
+    entry = ADAPTERS.entry(spec["type"])
+    return adapter if spec["type"] == "lora" else {"type": entry.name, **entry.tiny}
+
+
+def _small_sources(node: Any) -> Any:
+    """Replace every source that lies on disk, however deep it stands, by the smallest example of its kind."""
+    if isinstance(node, list):
+        return [_small_sources(inner) for inner in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("type") in SOURCES and any(name in node for name in _ON_DISK):
+        return {"type": node["type"], **SOURCES.entry(node["type"]).tiny}
+    return {name: _small_sources(inner) for name, inner in node.items()}
