@@ -56,6 +56,7 @@ data = typer.Typer(no_args_is_help=True, help="Make and check data.")
 data.command("s2h")(data_commands.data_s2h)
 data.command("check")(data_commands.data_check)
 data.command("unpack")(data_commands.data_unpack)
+data.command("verl")(data_commands.data_verl)
 app.add_typer(data, name="data")
 
 

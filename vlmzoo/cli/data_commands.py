@@ -18,7 +18,7 @@ from vlmzoo.errors import ConfigError
 if TYPE_CHECKING:
     from vlmzoo.data.checking import SourceReport
 
-__all__ = ["data_check", "data_s2h", "data_unpack"]
+__all__ = ["data_check", "data_s2h", "data_unpack", "data_verl"]
 
 _ROWS_BETWEEN_REPORTS = 100
 
@@ -132,6 +132,25 @@ def data_unpack(
 
         number = unpack(archive, into, report=report)
     typer.echo(f"{number:,} files in {into}")
+
+
+def data_verl(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config of a run that learns from rollouts.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder, made if need be.")] = Path("verl"),
+    num: Annotated[int | None, typer.Option("-n", "--num", min=1, help="Write the first so many rows.")] = None,
+    name: Annotated[str, typer.Option(help="Written as data_source.")] = "vlmzoo",
+) -> None:
+    """Write the prompts and rewards of a run for verl: train.parquet and reward.py."""
+    from vlmzoo.config import load_config
+    from vlmzoo.config.schema import RunConfig
+    from vlmzoo.data.export_verl import export_verl
+
+    experience = load_config(config, overrides or [], schema=RunConfig).experience
+    if "rewards" not in experience or "source" not in experience:
+        raise ConfigError(f"`{config}` must have an `experience` with `source` and `rewards`, e.g. of type rollouts.")
+    for path in export_verl(experience["source"], experience["rewards"], out, name=name, num=num):
+        typer.echo(str(path))
 
 
 def _source_of(config: str, overrides: list[str]) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
 from vlmzoo.data.sources import RowError
 from vlmzoo.errors import DataError, MissingExtraError
 
-__all__ = ["ParquetRows", "check_installed", "write_conversations"]
+__all__ = ["ParquetRows", "check_installed", "write_conversations", "write_verl"]
 
 _IMAGE_FEATURE = {
     "info": {"features": {"image": {"_type": "Image"}}}
@@ -124,6 +124,36 @@ def write_conversations(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     )
     table = pyarrow.Table.from_pylist(list(rows), schema=schema)
     parquet.write_table(table, path, row_group_size=_ROWS_IN_GROUP, compression="zstd")
+
+
+def write_verl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as verl's datasets read them, some at a time.
+
+    Args:
+        path: of the file.
+        rows: ``{data_source, prompt, images, ability, reward_model, extra_info}``.
+
+    Raises:
+        MissingExtraError: if pyarrow is not installed.
+    """
+    parquet = _pyarrow_parquet()
+    import pyarrow  # pyright: ignore[reportMissingImports]
+
+    text = pyarrow.string()
+    schema = pyarrow.schema(
+        {
+            "data_source": text,
+            "prompt": pyarrow.list_(pyarrow.struct({"role": text, "content": text})),
+            "images": pyarrow.list_(pyarrow.struct({"bytes": pyarrow.binary()})),
+            "ability": text,
+            "reward_model": pyarrow.struct({"style": text, "ground_truth": text}),
+            "extra_info": pyarrow.struct({"index": pyarrow.int64(), "id": text}),
+        }
+    )
+    waiting = iter(rows)
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        while group := list(islice(waiting, _ROWS_IN_GROUP)):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
 
 
 def _pyarrow_parquet() -> Any:

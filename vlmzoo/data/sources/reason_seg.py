@@ -25,7 +25,7 @@ from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import DataError
 from vlmzoo.geometry import Frame, Mask
 
-__all__ = ["ReasonSegSource"]
+__all__ = ["ReasonSegSource", "read_annotation"]
 
 _NOTHING, _TARGET, _IGNORED = 0, 1, 255
 _ENCODINGS = ("utf-8-sig", "cp1252", "latin-1")
@@ -85,7 +85,7 @@ class ReasonSegSource(SegmentationSource):
             RowError: if the JSON file cannot be read.
         """
         path = self.files[index]
-        image, content = path.with_suffix(".jpg"), _read(path)
+        image, content = path.with_suffix(".jpg"), read_annotation(path)
         explained = {} if self.explanations is None else _explanations(self.explanations, stamp_of(self.explanations))
         labels = partial(_paint, content["shapes"], image, path)
         phrases = [
@@ -106,7 +106,7 @@ class ReasonSegSource(SegmentationSource):
         )
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_annotation(path: Path) -> Mapping[str, Any]:
     """Return a file's JSON, whatever of three encodings it is in.
 
     Raises:
