@@ -2,6 +2,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,47 @@ def test_data_are_written_as_files(tmp_path):
     assert len(written) == 2
     assert [len(json.loads(Path(path).read_text())) for path in written] == [2, 2]
     assert len(list((tmp_path / "images").glob("*.png"))) == 2
+
+
+def test_data_are_written_as_asked(tmp_path):
+    options = ("num_rows=2", "num_cols=3", "path_cells=[2,4]", "image.cell_width=32", "image.cell_height=32")
+    task = ("--task", "consecutive_table_readout", "style=compact", *options)
+    asked = ("-n", 5, "--kinds", "image_via_text", "--cot-style", "template", "--keep", 0.5, "--seed", 3)
+    files = ("--format", "webdataset", "--shard-size", 2, "--workers", 1, "--out", tmp_path)
+    written = [Path(path) for path in run("data", "s2h", *task, *asked, *files).stdout.split()]
+    assert [path.name for path in written] == [f"image_via_text+cot-template-keep0.5-00000{n}.tar" for n in range(3)]
+    with tarfile.open(written[2]) as archive:
+        record = json.load(archive.extractfile("00000004.json"))
+        assert Image.open(archive.extractfile("00000004.png")).size == (128, 96)
+    assert record["id"] == "consecutive_table_readout/simple/image_via_text/3/4"
+    plain = run(
+        "data", "s2h", *task, "-n", 1, "--kinds", "text", "--no-cot", "--out", tmp_path / "plain"
+    ).stdout.strip()
+    assert json.loads(Path(plain).read_text())[0]["conversations"][1]["value"].startswith("The total is")
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "sentence"),
+    [
+        ("consecutive_table_readout", ["path_cells=[5,51]"], "from 1 to the 50 cells of the table, but is [5, 51]"),
+        ("table_readout", ["num_rows=3"], "its paths (`paths`) need 7"),
+        ("grid_navigation", ["num_rows=1"], "a destination needs room beside the start"),
+        ("grid_navigation", ["num_rows=3", "num_cols=3", "num_objects=8"], "`num_objects` must be at most 7"),
+        ("grid_navigation", ["num_rows=3", "num_cols=3", "num_states=[40,50]"], "none of 10000 grids of 3 x 3"),
+        ("visual_analogy", ["--level", "medium"], "`level` must be one of `simple`, `hard`"),
+        ("table_readout", ["num_row=8"], "takes no `num_row`. Did you mean `num_rows`?"),
+        ("table_readout", ["num_rows"], "`num_rows` must be an override such as"),
+        ("table_readout", ["num_rows", "y"], "The command line has 2 faults"),
+        ("table_readout", ["--kinds", "txt"], "`kinds` must be different ones of text, image"),
+        ("table_readout", ["--format", "tar"], "`format` must be one of `json`, `parquet`, `webdataset`"),
+        ("table_readout", ["--keep", 2], "`keep` must be a share from 0 to 1, but is 2.0"),
+        ("table_readout", ["--out", "/proc/self/status/data"], "`out_dir` must be a folder that can be written"),
+    ],
+)
+def test_data_that_cannot_be_drawn_or_written_are_a_sentence(task, words, sentence, tmp_path):
+    stderr = run("data", "s2h", "--task", task, "-n", 1, "--out", tmp_path / "new", *words, code=2).stderr
+    assert sentence in stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_bench_is_one_json_line():

@@ -111,7 +111,7 @@ class GridNavigation(DrawnTask[GridInstance]):
 
     def _checked_rules(self, rules: GridRules, given: Mapping[str, int | Sequence[int] | None]) -> GridRules:
         """Replace the level's limits by those that are given."""
-        letters, names = "rows and columns are named by letters", "there are no more names"
+        letters, names = "letters name them, and a destination needs room beside the start", "there are no more names"
         limits = {
             "num_rows": (_LEAST_SIZE, _NUM_LETTERS, letters),
             "num_cols": (_LEAST_SIZE, _NUM_LETTERS, letters),

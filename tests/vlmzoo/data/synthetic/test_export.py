@@ -3,7 +3,11 @@
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 
 import pytest
 from PIL import Image
@@ -247,6 +251,25 @@ def test_a_place_that_cannot_be_written_is_named(format, workers, tmp_path):
         (blocked / names[format]).mkdir()  # a folder where a file must go
     with pytest.raises(DataError, match="`out_dir` must be a folder that can be written"):
         export(blocked, format, num_workers=workers)
+
+
+def test_an_export_that_is_killed_with_its_workers_goes_on(tmp_path, repository):
+    """The process group gets SIGKILL when the first files are there; nothing can be tidied up then."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    words = ["data", "s2h", "--task", "table_readout", "--level", "hard", "-n", "40", "--shard-size", "4"]
+    words += ["--kinds", "text,image", "--format", "webdataset", "--workers", "2", "--out"]
+    command = [sys.executable, "-c", "from vlmzoo.cli import main; main()", *words]
+    process = subprocess.Popen(
+        [*command, str(killed)], cwd=repository, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    while not list(killed.glob("*.tar")) and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 1 <= len(list(killed.glob("*.tar"))) < 20
+    for folder in (killed, whole):
+        subprocess.run([*command, str(folder)], cwd=repository, check=True, stdout=subprocess.DEVNULL)
+    assert digests(killed) == digests(whole)
 
 
 def test_a_worker_that_dies_is_told(tmp_path):
