@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from tests.vlmzoo.adapters.bases import make_base
 from tests.vlmzoo.adapters.seg_samples import seg_spec
 from tests.vlmzoo.data.sources.lisa_tree import draw_lisa_tree
 from tests.vlmzoo.data.sources.reading import turns_of
+from vlmzoo.data.assembly import chat_template
 from vlmzoo.errors import ConfigError, DataError, ShapeError
 from vlmzoo.evaluation import BENCHMARKS, run_benchmark
 from vlmzoo.evaluation.overlays import beside, overlaid
@@ -120,6 +122,16 @@ def test_reason_seg_asks_the_first_text_in_the_authors_words(root):
         part = BENCHMARKS.build({"type": "reason_seg", "root": root, "split": "train", "subset": subset})
         assert [question.id for question in part.questions()] == [wanted]
         assert part.num_questions == 1
+
+
+@pytest.mark.parametrize("template", ["llava_v1", "llava_llama_2"])
+def test_the_space_in_front_of_the_authors_questions_reaches_the_model(root, template):
+    benchmark = BENCHMARKS.build({"type": "refer_seg", "root": root, "dataset": "refcoco", "split": "testA"})
+    messages = next(iter(benchmark.questions())).messages
+    (text,), _ = render_jinja_template(
+        conversations=[list(messages)], chat_template=chat_template(template), bos_token="<s>", eos_token="</s>"
+    )
+    assert "<im_end>\n What is the man in this image? Please output segmentation mask. " in text
 
 
 def test_an_empty_target_counts_one_for_an_empty_prediction_and_means_are_told_without_it(root, monkeypatch):
