@@ -8,7 +8,7 @@ from vlmzoo.data.collation import Collator, LengthPolicy
 from vlmzoo.data.encoding import SampleEncoding
 from vlmzoo.data.fetching import Row, RowFetcher
 from vlmzoo.data.packing import PackedCollator, pack_rows
-from vlmzoo.data.sources import SOURCES
+from vlmzoo.data.sources import SOURCES, Source
 from vlmzoo.distributed import sum_over_ranks
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES
@@ -49,7 +49,7 @@ class SupervisedExperience:
     denominators are those of the whole step, changes nothing else.
 
     Args:
-        source: ``{type: name, …}`` for the source registry.
+        source: ``{type: name, …}`` for the source registry, or a source already built.
         max_tokens: longest conversation, visual tokens counted; None for no limit.
         on_too_long: what becomes of a longer one: ``refuse`` or ``skip``; it is never truncated.
         corrupt_limit: share of corrupt rows that are named, counted and passed over; above it the run fails.
@@ -68,7 +68,7 @@ class SupervisedExperience:
     def __init__(
         self,
         *,
-        source: Mapping[str, Any],
+        source: Mapping[str, Any] | Source,
         max_tokens: int | None = None,
         on_too_long: Literal["refuse", "skip"] = "refuse",
         corrupt_limit: float = 0.01,
@@ -82,7 +82,7 @@ class SupervisedExperience:
     ) -> None:
         if packing and max_tokens is None:
             raise ConfigError("`packing` needs `max_tokens`, the length of a line that is filled.")
-        self.source = SOURCES.build(source)
+        self.source = SOURCES.build(source) if isinstance(source, Mapping) else source
         self.policy = LengthPolicy(max_tokens=max_tokens, action=on_too_long)
         self.corrupt_limit = corrupt_limit
         self.fetcher = RowFetcher(self.source, processor, seed=seed, num_workers=num_workers)

@@ -11,8 +11,9 @@ from vlmzoo.checkpoint import restore_training, save_model
 from vlmzoo.config import dump_resolved
 from vlmzoo.config.schema import RunConfig
 from vlmzoo.distributed import barrier, is_main, rank
-from vlmzoo.errors import MemoryLimitError
+from vlmzoo.errors import ConfigError, MemoryLimitError
 from vlmzoo.evaluation import BENCHMARKS
+from vlmzoo.experience import Experience
 from vlmzoo.hub import load_model, push_model
 from vlmzoo.integrations.deepspeed import (
     DeepSpeedEngine,
@@ -112,6 +113,7 @@ def _train(
     frozen = frozen_copy(config.experience, model)
     engine = _engine_of(config, model, device, folder)
     experience = build_experience(config, processor=processor, policy=RunPolicy(engine, frozen))
+    _check_length(config, experience)
     objective = _objective_of(config, model)
     random.seed(config.seed + rank())
     torch.manual_seed(config.seed + rank())  # the same weights everywhere, other dropout on every rank
@@ -160,6 +162,15 @@ def _check_names(config: RunConfig) -> None:
     OBJECTIVES.check(config.objective)
     for benchmark in config.evaluation.values():
         BENCHMARKS.build(benchmark)
+
+
+def _check_length(config: RunConfig, experience: Experience) -> None:
+    """Refuse a number of steps that an experience with an end does not have."""
+    planned = getattr(experience, "num_steps", None)
+    if planned is not None and planned != config.num_steps:
+        raise ConfigError(
+            f"`num_steps` must be {planned}, the steps that the experience has, but is {config.num_steps} instead."
+        )
 
 
 def _objective_of(config: RunConfig, model: AdapterMixin) -> Objective:
