@@ -7,7 +7,7 @@ from vlmzoo.data.images import load_image
 from vlmzoo.errors import DataError
 from vlmzoo.types import Content, Message, Sample
 
-__all__ = ["prompt_of", "text_of", "with_images"]
+__all__ = ["begun_answer", "prompt_of", "text_of", "with_images"]
 
 _FILLED_BY = ("image", "url", "path", "base64")  # the keys under which transformers looks for a picture
 
@@ -57,6 +57,12 @@ def prompt_of(sample: Sample) -> Sample:
             f"but has turns of {roles} instead; there is nothing to ask the model."
         )
     return replace(sample, messages=messages, images=list(sample.images)[: _num_open_blocks(messages)])
+
+
+def begun_answer(sample: Sample) -> str | None:
+    """Return what the last turn holds of an answer that a model shall go on from; None if it is a user's turn."""
+    last = sample.messages[-1]
+    return _turn_text(last) if last["role"] == "assistant" else None
 
 
 def text_of(messages: Sequence[Message]) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vlmzoo.data.conversations import with_images
+from vlmzoo.data.conversations import begun_answer, with_images
 from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
+from vlmzoo.errors import DataError
 from vlmzoo.types import Sample
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class Completion:
     """What the model said to one prompt.
 
     Args:
-        text: decoded, without special tokens.
+        text: decoded, without special tokens; it begins with what was put into the model's mouth, if anything was.
         num_prompt_tokens: without padding, with the visual tokens.
         num_completion_tokens: up to the end-of-sequence token, and with it.
         finished: whether that token came before the limit.
@@ -39,12 +40,19 @@ def complete(
     Args:
         model: put into evaluation mode meanwhile.
         processor: its chat template renders the prompts, its tokenizer reads the answers.
-        samples: B samples, each ending with a user turn.
+        samples: B samples, each ending with a user turn, or each with the beginning of an answer in an assistant turn,
+            which the model goes on from.
         max_new_tokens: the limit of each completion.
 
     Returns:
         B completions, in the order of the samples.
+
+    Raises:
+        DataError: if some answers are begun and others are not.
     """
+    beginnings = [begun_answer(sample) for sample in samples]
+    if len({beginning is None for beginning in beginnings}) > 1:
+        raise DataError("The answers of a batch must all be begun, or none of them, but some are; ask them apart.")
     inputs = _prompt_inputs(processor, samples, like=model)
     generate: Any = model.generate  # its parameters are the model's own
     eos_ids = end_ids(model, processor)
@@ -62,9 +70,12 @@ def complete(
     texts = processor.batch_decode(rows, skip_special_tokens=True)
     return [
         Completion(
-            text=text, num_prompt_tokens=num, num_completion_tokens=len(row), finished=bool(row) and row[-1] in eos_ids
+            text=(beginning or "") + text,
+            num_prompt_tokens=num,
+            num_completion_tokens=len(row),
+            finished=bool(row) and row[-1] in eos_ids,
         )
-        for text, num, row in zip(texts, num_prompt_tokens, rows, strict=True)
+        for beginning, text, num, row in zip(beginnings, texts, num_prompt_tokens, rows, strict=True)
     ]
 
 
@@ -73,9 +84,11 @@ def _prompt_inputs(
 ) -> dict[str, Any]:
     """Render and tokenise B prompts, padded on the left, on the device and in the precision of the model."""
     render: Any = processor.apply_chat_template  # annotated for text alone
+    is_begun = begun_answer(samples[0]) is not None
+    ending = {"continue_final_message": True} if is_begun else {"add_generation_prompt": True}
     inputs = render(
         [with_images(sample) for sample in samples],
-        add_generation_prompt=True,
+        **ending,
         tokenize=True,
         return_dict=True,
         return_tensors="pt",

@@ -1,6 +1,6 @@
 """How sure a mean is: percentile bootstrap intervals over the questions of a benchmark.
 
-Letters: Q values (questions), R resamples.
+Letters: Q values (questions), S seeds, R resamples.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vlmzoo.errors import ConfigError, DataError
 
-__all__ = ["Interval", "bootstrap_interval"]
+__all__ = ["Interval", "bootstrap_interval", "crossed_interval"]
 
 _RESAMPLES_AT_ONCE = 512  # keeps the drawn indices in the cache
 
@@ -76,6 +76,55 @@ def bootstrap_interval(
         high=min(max(float(high), mean), float(ordered[-1])),
         num=len(ordered),
     )
+
+
+def crossed_interval(
+    values: Sequence[Sequence[float]] | NDArray[np.float64],
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Return the mean of scores that several seeds got for the same questions, and an interval for both at once.
+
+    Seeds and questions are drawn anew independently, so the interval tells how far the mean may move with other seeds
+    *and* other questions; with few seeds it is coarse, and errs on the wide side. With one seed it is
+    ``bootstrap_interval``'s. Paired differences of two systems go in as values of their own.
+
+    Source: Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1 (2007), section 3.
+
+    Args:
+        values: ``(S, Q)``: a row for each seed, a column for each question.
+        confidence: the share of resampled means that lie inside, within (0, 1).
+        num_resamples: R.
+        seed: of the draws.
+
+    Returns:
+        The interval; ``num`` counts all S x Q values.
+
+    Raises:
+        DataError: if there are no values, rows differ in length, or a value is not a finite number.
+        ConfigError: if ``confidence`` or ``num_resamples`` is out of range.
+    """
+    rows = [_checked(row) for row in values]
+    if not rows or len({len(row) for row in rows}) > 1:
+        raise DataError(
+            "`values` must have a row for each seed, all of one length, but rows have lengths "
+            f"{[len(row) for row in rows]} instead."
+        )
+    if len(rows) == 1:
+        return bootstrap_interval(rows[0], confidence=confidence, num_resamples=num_resamples, seed=seed)
+    table = np.stack(rows)
+    whole = bootstrap_interval(table, confidence=confidence, num_resamples=1, seed=seed)  # checks, and the mean
+    if num_resamples < 1:
+        raise ConfigError(f"`num_resamples` must be at least 1, but is {num_resamples} instead; 10000 is usual.")
+    generator = np.random.default_rng(seed)
+    num_seeds, num_questions = table.shape
+    seeds = generator.multinomial(num_seeds, [1 / num_seeds] * num_seeds, size=num_resamples)  # (R, S)
+    questions = generator.multinomial(num_questions, [1 / num_questions] * num_questions, size=num_resamples)  # (R, Q)
+    means = ((seeds @ table) * questions).sum(axis=1) / table.size
+    low, high = np.quantile(means, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
+    return Interval(mean=whole.mean, low=min(float(low), whole.mean), high=max(float(high), whole.mean), num=whole.num)
 
 
 def _checked(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

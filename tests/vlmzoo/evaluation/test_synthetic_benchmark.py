@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlmzoo.data.synthetic import TASKS
 from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, AnsweringBenchmark, Expected
 from vlmzoo.evaluation.benchmarks.synthetic import SyntheticBenchmark, derangement
@@ -92,3 +93,33 @@ def test_every_benchmark_builds_from_its_tiny_arguments_and_asks_what_it_promise
         assert len(list(benchmark.questions())) == benchmark.num_questions
         assert benchmark.scores or isinstance(benchmark, AnsweringBenchmark)
         json.dumps(benchmark.identity)
+
+
+def test_several_scores_judge_one_answer_and_the_first_is_the_main_one():
+    benchmark = make_benchmark(kind="text", score=["table_exact_match", {"type": "table_cot_exact_match"}])
+    assert list(benchmark.scores) == ["table_exact_match", "table_cot_exact_match"]
+    whole = benchmark._sample(0)
+    assert all(
+        score(whole.messages[-1]["content"][0]["text"], whole.reference) == 1 for score in benchmark.scores.values()
+    )
+    assert json.dumps(benchmark.identity) != json.dumps(make_benchmark(kind="text").identity)
+    with pytest.raises(ConfigError, match="at least one score, and each once"):
+        make_benchmark(score=["table_exact_match", "table_exact_match"])
+
+
+@pytest.mark.parametrize("task", [entry.name for entry in TASKS])
+def test_a_forced_conversion_begins_with_what_stands_before_the_text_form(task):
+    benchmark = SyntheticBenchmark(
+        task={"type": task}, kind="image_via_text", num_questions=2, seed=7, force_conversion=True
+    )
+    for index, question in enumerate(benchmark.questions()):
+        assert [message["role"] for message in question.messages] == ["user", "assistant"]
+        begun = question.messages[-1]["content"][0]["text"]
+        instance = benchmark._task.instance(7, index)
+        target = benchmark._sample(index).messages[-1]["content"][0]["text"]
+        assert begun and target.startswith(begun + benchmark._task.text_form(instance))
+
+
+def test_only_image_via_text_can_be_forced_to_convert():
+    with pytest.raises(ConfigError, match=r"`force_conversion` must be false unless .* true for `image`"):
+        make_benchmark(force_conversion=True)

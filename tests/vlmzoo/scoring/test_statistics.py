@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmzoo.errors import ConfigError, DataError
-from vlmzoo.scoring.statistics import Interval, bootstrap_interval
+from vlmzoo.scoring.statistics import Interval, bootstrap_interval, crossed_interval
 
 sixteenths = st.integers(-64, 64).map(lambda count: count / 16)
 rights_and_wrongs = st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=40)
@@ -90,3 +90,37 @@ def test_five_hundred_values_take_a_fraction_of_a_second(is_binary):
         bootstrap_interval(values)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 0.2  # measured 0.03; a machine that is busy elsewhere may be slower
+
+
+tables = st.integers(1, 12).flatmap(
+    lambda num: st.lists(st.lists(sixteenths, min_size=num, max_size=num), min_size=1, max_size=4)
+)
+
+
+@given(tables)
+def test_the_interval_over_seeds_holds_the_mean_and_stays_among_the_values(table):
+    interval = crossed_interval(table, num_resamples=100)
+    lowest, highest = np.min(table), np.max(table)
+    assert lowest - 1e-12 <= interval.low <= interval.mean <= interval.high <= highest + 1e-12
+    assert interval.mean == pytest.approx(np.mean(table)) and interval.num == np.size(table)
+
+
+@given(st.lists(sixteenths, min_size=1, max_size=12))
+def test_one_seed_gives_the_interval_over_questions(row):
+    assert crossed_interval([row], num_resamples=100) == bootstrap_interval(row, num_resamples=100)
+
+
+def test_the_spread_over_seeds_and_questions_is_the_sum_of_both():
+    rng = np.random.default_rng(0)
+    seeds, questions = rng.normal(size=(40, 1)), rng.normal(size=(1, 60))
+    interval = crossed_interval(seeds + questions, num_resamples=40_000)
+    expected = 1.96 * np.sqrt(seeds.var() / 40 + questions.var() / 60)
+    assert interval.high - interval.mean == pytest.approx(expected, rel=0.05)
+    assert interval.mean - interval.low == pytest.approx(expected, rel=0.05)
+
+
+def test_rows_of_different_length_are_refused():
+    with pytest.raises(DataError, match=r"all of one length, but rows have lengths \[2, 1\]"):
+        crossed_interval([[0.0, 1.0], [1.0]])
+    with pytest.raises(DataError, match=r"lengths \[\]"):
+        crossed_interval([])
