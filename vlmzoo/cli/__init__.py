@@ -1,4 +1,4 @@
-"""The command line, for people: ``vlmzoo list | info | generate | train | eval | data | tiny | verify | export …``.
+"""The command line, for people: ``vlmzoo list | info | generate | train | sweep | eval | data | tiny | verify …``.
 
 Each command imports what it needs when it runs, so that ``vlmzoo --help`` is quick.
 """
@@ -45,6 +45,7 @@ app.command("list")(commands.list_models)
 app.command()(commands.info)
 app.command()(commands.generate)
 app.command()(commands.train)
+app.command()(commands.sweep)
 app.command("eval")(commands.evaluate)
 app.command()(commands.tiny)
 app.command()(commands.verify)

@@ -18,6 +18,7 @@ __all__ = [
     "info",
     "list_models",
     "push",
+    "sweep",
     "tiny",
     "train",
     "verify",
@@ -106,6 +107,19 @@ def train(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
     from vlmzoo.runs import train_run
 
     train_run(checked)
+
+
+def sweep(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Train and evaluate several supervisions of one curriculum, and compare them in one table."""
+    from vlmzoo.config import SweepConfig, load_config
+
+    checked = load_config(config, overrides or [], schema=SweepConfig)
+    if dry_run:
+        _print_config(checked)
+        return
+    from vlmzoo.runs import sweep_run
+
+    sweep_run(checked)
 
 
 def evaluate(

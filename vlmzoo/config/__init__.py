@@ -4,8 +4,10 @@ from vlmzoo.config.files import find_config, list_configs
 from vlmzoo.config.loading import load_config, parse_overrides
 from vlmzoo.config.resolved import dump_resolved
 from vlmzoo.config.schema import AuditConfig, EvalConfig, HubConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig
+from vlmzoo.config.studies import AlignmentConfig, SweepConfig
 
 __all__ = [
+    "AlignmentConfig",
     "AuditConfig",
     "EvalConfig",
     "HubConfig",
@@ -13,6 +15,7 @@ __all__ = [
     "OptimConfig",
     "RunConfig",
     "ScheduleConfig",
+    "SweepConfig",
     "dump_resolved",
     "find_config",
     "list_configs",

@@ -1,7 +1,8 @@
 """The skeleton of a configuration; the open ends are ``{type: …}`` mappings that the registries check."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -26,6 +27,14 @@ def _refuse_bool(value: object) -> object:
     if isinstance(value, bool):  # Python would count with it
         raise PydanticCustomError("number_type", "Input should be a number")
     return value
+
+
+def _without_empty(value: object) -> object:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        return value
+    return {name: spec for name, spec in cast("Mapping[str, Any]", value).items() if spec is not None}
 
 
 Count = Annotated[int, BeforeValidator(_refuse_bool)]
@@ -220,8 +229,8 @@ class RunConfig(_Strict):
     """Trackers beside the journal."""
     samples_every: Count = Field(default=0, ge=0)
     """Every so many steps, write what the model says to ``samples.jsonl``; 0 never."""
-    evaluation: dict[str, Spec] = Field(default_factory=dict)
-    """Benchmarks to run on the trained model, by label."""
+    evaluation: Annotated[dict[str, Spec], BeforeValidator(_without_empty)] = Field(default_factory=dict)
+    """Benchmarks to run on the trained model, by label; null takes one away that a `base` has, or all of them."""
     eval_batch_size: Count = Field(default=16, ge=1)
     """Prompts answered at once in evaluation."""
     title: str | None = None

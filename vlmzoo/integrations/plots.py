@@ -1,14 +1,15 @@
 """Matplotlib: the curves of a run as PNG files, for light and for dark pages."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vlmzoo.errors import MissingExtraError
+from vlmzoo.scoring.statistics import Interval
 
-__all__ = ["DARK", "LIGHT", "Look", "draw_curve"]
+__all__ = ["DARK", "LIGHT", "Look", "draw_curve", "draw_lines"]
 
 _MAX_POINTS = 2000  # more do not show at this size
 _SMOOTHED_SHARE = 0.04  # of the points, in one window of the running mean
@@ -71,6 +72,52 @@ def draw_curve(
     _dress(axes, label, look)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True)
+    return path
+
+
+def draw_lines(
+    path: Path,
+    lines: Mapping[str, Sequence[tuple[float, Interval]]],
+    *,
+    x_label: str,
+    y_label: str,
+    look: Look = LIGHT,
+) -> Path:
+    """Draw means with their intervals, a line for each name, on a white ground.
+
+    Args:
+        path: of the PNG file; its folder is made.
+        lines: ``{name: [(x, interval), …]}``, x positive and growing; shown on a logarithmic axis.
+        x_label: what x is.
+        y_label: what the intervals are about.
+        look: colours of ink and grid.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError.for_package("matplotlib", "train") from error
+    figure = Figure(figsize=(5.6, 3.4), dpi=180, layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, points) in enumerate(lines.items()):
+        places = [x * (1 + 0.012 * (number - (len(lines) - 1) / 2)) for x, _ in points]  # side by side, not on top
+        means = [interval.mean for _, interval in points]
+        below = [interval.mean - interval.low for _, interval in points]
+        above = [interval.high - interval.mean for _, interval in points]
+        axes.errorbar(places, means, yerr=[below, above], marker="o", markersize=3.5, capsize=2, label=name)
+    _dress(axes, y_label, look)
+    axes.set_xlabel(x_label, color=look.ink)
+    axes.set_xscale("log")
+    budgets = sorted({x for points in lines.values() for x, _ in points})
+    axes.set_xticks(budgets, [f"{x:,.0f}" for x in budgets])
+    axes.minorticks_off()
+    axes.margins(x=0.08)
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(frameon=False, fontsize=8, labelcolor=look.ink)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
     return path
 
 

@@ -1,6 +1,8 @@
 """Runs: what a configuration sets going, and the folder that it leaves behind."""
 
+from vlmzoo.runs.alignment import alignment_run
 from vlmzoo.runs.evaluate import evaluate_run
+from vlmzoo.runs.sweep import sweep_run
 from vlmzoo.runs.train import train_run
 
-__all__ = ["evaluate_run", "train_run"]
+__all__ = ["alignment_run", "evaluate_run", "sweep_run", "train_run"]
