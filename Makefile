@@ -78,7 +78,9 @@ reproduce: install ## check a claim at small scale: make reproduce NAME=... [SEE
 	  found=$$(cd configs/reproduce 2>/dev/null && ls *.yaml 2>/dev/null | sed 's/\.yaml$$/ /; s/^/  /' || true); \
 	  echo "$${found:-  none yet}" >&2; exit 2; \
 	fi
-	$(BIN)/vlmzoo train "reproduce/$(NAME)" "seed=$(SEED)" $(ARGS)
+	@if grep -q '^supervisions:' "configs/reproduce/$(NAME).yaml"; then set -x; \
+	  $(BIN)/vlmzoo sweep "reproduce/$(NAME)" $(if $(filter command,$(origin SEED)),"seeds=[$(SEED)]") $(ARGS); \
+	else set -x; $(BIN)/vlmzoo train "reproduce/$(NAME)" "seed=$(SEED)" $(ARGS); fi
 
 clean: ## remove what the tools left behind, not the runs
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,10 +4,25 @@ from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from tests.configs.miniatures import in_small
 from vlmzoo.config import AuditConfig, EvalConfig, list_configs, load_config
+=======
+from vlmzoo.config import (
+    AlignmentConfig,
+    AuditConfig,
+    EvalConfig,
+    RunConfig,
+    SweepConfig,
+    list_configs,
+    load_config,
+)
+from vlmzoo.config.files import read_config_file
+from vlmzoo.experience.curriculum import steps_of_phases
+>>>>>>> 77636c1 (configs: S2H with the authors' values, tiny twins, a notebook, and make reproduce for sweeps)
 from vlmzoo.runs import train_run
 from vlmzoo.runs.journal import read_journal
+from vlmzoo.runs.sweep import plan_arms
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(FOLDER.rglob("*.yaml"))
@@ -16,13 +31,49 @@ SHRINKABLE = ("eagle", "fast", "tiny")  # what a card's miniature and the regist
 RUNS = [path for path in FILES if path.relative_to(FOLDER).parts[0] in SHRINKABLE]
 
 
+STUDIES = {"supervisions": SweepConfig, "num_examples": AlignmentConfig}
+"""Schemas of what is no training run, by a key that only they have."""
+
+
+def schema_of(path):
+    known = SCHEMAS.get(path.relative_to(FOLDER).parts[0])
+    if known is not None:
+        return known
+    return next((schema for key, schema in STUDIES.items() if key in read_config_file(path)), RunConfig)
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
 def test_every_config_is_valid(path):
-    schema = SCHEMAS.get(path.relative_to(FOLDER).parts[0])
-    if schema is not None:
-        load_config(path, ["model=owner/name"], schema=schema)  # which model is for the caller to say
-    else:
-        load_config(path)
+    schema = schema_of(path)
+    of_any_model = schema in SCHEMAS.values()  # which model is for the caller to say
+    load_config(path, ["model=owner/name"] if of_any_model else [], schema=schema)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if schema_of(path) is SweepConfig],
+    ids=lambda path: path.relative_to(FOLDER).as_posix(),
+)
+def test_every_sweep_can_be_planned(path):
+    config = load_config(path, schema=SweepConfig)
+    arms = plan_arms(config)
+    assert len(arms) == len(config.supervisions) * len(config.budgets) * len(config.seeds)
+
+
+def curricula():
+    for path in FILES:
+        if schema_of(path) is RunConfig and load_config(path).experience["type"] == "curriculum":
+            yield pytest.param(path, id=path.relative_to(FOLDER).as_posix())
+
+
+@pytest.mark.parametrize("path", curricula())
+def test_a_curriculum_has_as_many_steps_as_its_config_says(path):
+    run = load_config(path)
+    processes = 8 if path.is_relative_to(FOLDER / "s2h") else 1  # as the authors' machine
+    batch_size = run.micro_batch_size * run.accumulation_steps * processes
+    steps = steps_of_phases(run.experience, batch_size=batch_size)
+    phase = run.experience.get("phase")
+    assert run.num_steps == (sum(steps) if phase is None else steps[phase - 1])
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.relative_to(FOLDER).as_posix())
