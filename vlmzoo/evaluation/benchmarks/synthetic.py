@@ -75,6 +75,10 @@ class SyntheticBenchmark:
             raise ConfigError(
                 f"`force_conversion` must be false unless `kind` is `image_via_text`, but is true for `{self.kind}`."
             )
+        if self.force_conversion and not self._announcement(0):
+            raise ConfigError(
+                f"`force_conversion` must be false for `{self._task.name}`, whose targets do not announce the text form."
+            )
         if self.swap_images and not self._sample(0).images:
             raise ConfigError(
                 f"`swap_images` must be false for questions without an image, but is true for kind `{self.kind}` "
