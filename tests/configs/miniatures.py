@@ -5,6 +5,7 @@ from typing import Any
 from vlmzoo.adapters import ADAPTERS
 from vlmzoo.config import RunConfig
 from vlmzoo.data.sources import SOURCES
+from vlmzoo.experience import EXPERIENCES
 from vlmzoo.zoo import load_card
 
 __all__ = ["in_small"]
@@ -17,10 +18,20 @@ def in_small(config: RunConfig, *, output_dir: str) -> RunConfig:
     """Return the same run with all that is large made small, and nothing that must be downloaded."""
     values = config.model_dump()
     values["model"] = _model(values["model"])
-    values["experience"] = {**_small_sources(values["experience"]), "num_workers": 0}
+    values["experience"] = _experience(values["experience"])
     changed = {"num_steps": 2, "micro_batch_size": 2, "accumulation_steps": 1, "deepspeed": "zero0"}
+    if values["experience"]["type"] == "curriculum":
+        changed["accumulation_steps"] = 3  # its 12 presentations in 2 steps
     quiet = {"evaluation": {}, "report_to": [], "samples_every": 0, "hub": None, "output_dir": output_dir}
     return RunConfig.model_validate({**values, **changed, **quiet})
+
+
+def _experience(experience: dict[str, Any]) -> dict[str, Any]:
+    if experience["type"] != "curriculum":
+        return {**_small_sources(experience), "num_workers": 0}
+    tasks = EXPERIENCES.entry("curriculum").tiny["tasks"]
+    tasks = {**tasks, "medium": {**tasks["hard"], "level": "medium"}}
+    return {**experience, "budget": 12, "align_budget": 12, "tasks": tasks, "max_tokens": None, "num_workers": 0}
 
 
 def _model(model: dict[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from tests.configs.miniatures import in_small
-from vlmzoo.config import AuditConfig, EvalConfig, list_configs, load_config
-=======
 from vlmzoo.config import (
     AlignmentConfig,
     AuditConfig,
@@ -19,7 +16,6 @@ from vlmzoo.config import (
 )
 from vlmzoo.config.files import read_config_file
 from vlmzoo.experience.curriculum import steps_of_phases
->>>>>>> 77636c1 (configs: S2H with the authors' values, tiny twins, a notebook, and make reproduce for sweeps)
 from vlmzoo.runs import train_run
 from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.sweep import plan_arms
@@ -27,8 +23,12 @@ from vlmzoo.runs.sweep import plan_arms
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(FOLDER.rglob("*.yaml"))
 SCHEMAS = {"eval": EvalConfig, "audit": AuditConfig}
-SHRINKABLE = ("eagle", "fast", "tiny")  # what a card's miniature and the registries' smallest examples can stand for
-RUNS = [path for path in FILES if path.relative_to(FOLDER).parts[0] in SHRINKABLE]
+SHRINKABLE = (
+    "eagle",
+    "fast",
+    "s2h",
+    "tiny",
+)  # what a card's miniature and the registries' smallest examples can stand for
 
 
 STUDIES = {"supervisions": SweepConfig, "num_examples": AlignmentConfig}
@@ -40,6 +40,9 @@ def schema_of(path):
     if known is not None:
         return known
     return next((schema for key, schema in STUDIES.items() if key in read_config_file(path)), RunConfig)
+
+
+RUNS = [path for path in FILES if path.relative_to(FOLDER).parts[0] in SHRINKABLE and schema_of(path) is RunConfig]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
@@ -61,8 +64,8 @@ def test_every_sweep_can_be_planned(path):
 
 
 def curricula():
-    for path in FILES:
-        if schema_of(path) is RunConfig and load_config(path).experience["type"] == "curriculum":
+    for path in RUNS:
+        if load_config(path).experience["type"] == "curriculum":
             yield pytest.param(path, id=path.relative_to(FOLDER).as_posix())
 
 
