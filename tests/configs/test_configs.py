@@ -23,14 +23,8 @@ from vlmzoo.runs.sweep import plan_arms
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(FOLDER.rglob("*.yaml"))
 SCHEMAS = {"eval": EvalConfig, "audit": AuditConfig}
-SHRINKABLE = (
-    "eagle",
-    "fast",
-    "s2h",
-    "tiny",
-)  # what a card's miniature and the registries' smallest examples can stand for
-
-
+SHRINKABLE = ("eagle", "fast", "s2h", "tiny")
+"""Folders for whose runs a card's miniature and the registries' smallest examples can stand."""
 STUDIES = {"supervisions": SweepConfig, "num_examples": AlignmentConfig}
 """Schemas of what is no training run, by a key that only they have."""
 

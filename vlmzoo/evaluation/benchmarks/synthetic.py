@@ -77,7 +77,7 @@ class SyntheticBenchmark:
             )
         if self.force_conversion and not self._announcement(0):
             raise ConfigError(
-                f"`force_conversion` must be false for `{self._task.name}`, whose targets do not announce the text form."
+                f"`force_conversion` must be false for `{self._task.name}`: its targets do not announce the text form."
             )
         if self.swap_images and not self._sample(0).images:
             raise ConfigError(
