@@ -68,9 +68,8 @@ format: install ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install ## measure the renderers, one JSON line each
-	for task in consecutive_table_readout table_readout grid_navigation visual_analogy; do \
-	  OMP_NUM_THREADS=1 $(BIN)/vlmzoo data s2h --task $$task --level hard -n 200 --bench; done
+bench: install $(INTEROP)/.installed ## measure speed and memory beside others, and write docs/results/speed.md
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks $(ARGS)
 
 reproduce: install ## check a claim at small scale: make reproduce NAME=... [SEED=0]
 	@if [[ -z "$(NAME)" || ! -f "configs/reproduce/$(NAME).yaml" ]]; then \

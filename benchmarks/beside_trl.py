@@ -179,9 +179,9 @@ def rows(entry: dict[str, Any]) -> list[tuple[str, str, str]]:
         lines.append(
             (
                 f"real tokens a second beside TRL's SFTTrainer, {label}; {lengths}; median of {entry['rounds']} rounds",
-                "at least 1",
+                "at least 1.3",
                 f"{entry['ratio'][name]:.2f} ({low:.2f} to {high:.2f}); {rates[name]:,.0f} and {rates['trl']:,.0f}"
-                + ("" if entry["ratio"][name] >= 1 else ", **missed**"),
+                + ("" if entry["ratio"][name] >= 1.3 else ", **missed**"),
             )
         )
     share = entry["real_share"]
@@ -195,7 +195,7 @@ def rows(entry: dict[str, Any]) -> list[tuple[str, str, str]]:
     lines.append(
         (
             "memory that training adds, peak: packed, padded, TRL",
-            "none",
+            "at most TRL's",
             f"{grew['packed']:,} MB, {grew['padded']:,} MB, {grew['trl']:,} MB "
             f"(in all {', '.join(format(entry['peak_rss_mb'][name], ',') for name in ('packed', 'padded', 'trl'))})",
         )
