@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vlmzoo.config.schema import RunConfig
 from vlmzoo.distributed import world_size
 from vlmzoo.errors import CheckpointError, ConfigError, MissingExtraError
+from vlmzoo.integrations.slurm import slurm_rank
 from vlmzoo.outputs import VlmOutput
 from vlmzoo.registry import nearest_hint
 
@@ -28,11 +29,7 @@ def join_processes() -> None:
         MissingExtraError: if deepspeed is not installed.
     """
     if "RANK" not in os.environ:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ.update(alone)
+        os.environ.update(slurm_rank(os.environ) or _alone())
     deepspeed = _import_deepspeed()
     if torch.cuda.is_available():  # before a model is built: every rank has a device of its own
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -40,6 +37,13 @@ def join_processes() -> None:
         # A shared-memory kernel for inference that training never calls; compiling it would take minutes.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(verbose=False)
+
+
+def _alone() -> dict[str, str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
 
 
 def load_deepspeed_json(spec: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -38,22 +38,26 @@ def reload_is_identical(model: Any, processor: Any, folder: Path, benchmark: Ben
     """
     loaded, reloaded_processor = _reload(model, folder)
     saved, kept = loaded.state_dict(), model.state_dict()
-    if saved.keys() != kept.keys() or any(not saved[name].equal(kept[name]) for name in kept):
+    if saved.keys() != kept.keys() or any(not saved[name].equal(kept[name].cpu()) for name in kept):
         return False
     question = next(iter(benchmark.questions()))
     limit = benchmark.max_new_tokens
     (before,) = complete(model, processor, [question], max_new_tokens=limit)
-    (after,) = complete(loaded, reloaded_processor, [question], max_new_tokens=limit)
+    device = model.device
+    model.to("cpu")  # the device holds one model at a time
+    (after,) = complete(loaded.to(device), reloaded_processor, [question], max_new_tokens=limit)
+    loaded.to("cpu")
+    model.to(device)
     return before == after
 
 
 def _reload(model: Any, folder: Path) -> tuple[Any, Any]:
-    """Load as users of transformers do; native bases, whose adapters transformers does not know, as ours do."""
+    """Load onto the CPU as users of transformers do; native bases, whose adapters it does not know, as ours do."""
     if not isinstance(model, ComposedVlm):
-        return load_model(folder, device=model.device, dtype=model.dtype)
+        return load_model(folder, device="cpu", dtype=model.dtype)
     register_auto_classes()
     loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=model.dtype)
-    return loaded.to(model.device).eval(), AutoProcessor.from_pretrained(folder)
+    return loaded.eval(), AutoProcessor.from_pretrained(folder)
 
 
 def _picture(question: Sample, said: Generation) -> Image:

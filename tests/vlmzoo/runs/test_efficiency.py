@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from tests.vlmzoo.adapters.bases import make_base, make_samples
+from vlmzoo.config.schema import RunConfig
 from vlmzoo.data.collation import Collator
-from vlmzoo.errors import ConfigError
-from vlmzoo.runs.efficiency import checkpoint_activations
+from vlmzoo.errors import ConfigError, MemoryLimitError
+from vlmzoo.runs.efficiency import checkpoint_activations, forecast_sentence
 
 
 def gradients(model, batch):
@@ -39,3 +40,33 @@ def test_unknown_parts_and_parts_without_blocks_are_refused():
     with pytest.raises(ConfigError, match="Part `projector` has no blocks"):
         checkpoint_activations(model, ["projector"])
     assert checkpoint_activations(model, []) == 0
+
+
+def make_run(model, **changes):
+    values = {
+        "model": model,
+        "experience": {"type": "supervised", "source": {}},
+        "optim": {"learning_rate": 2e-5},
+        "num_steps": 1,
+        "output_dir": "unused",
+    }
+    return RunConfig.model_validate(values | changes)
+
+
+def test_running_out_of_memory_tells_what_a_step_of_this_size_needs():
+    fault = MemoryLimitError("Step 1 ran out of memory.", rows=8, width=2048)
+    told = forecast_sentence(make_run({"name": "llava-1.5-7b"}), fault, dtype="bfloat16", zero_stage=0)
+    assert "A full step of this size needs about" in told and "GiB on each rank (weights 13.1" in told
+    total, saving = (
+        float(sentence.split("about ")[1].split(" GiB")[0])
+        for sentence in (
+            told,
+            forecast_sentence(
+                make_run({"name": "llava-1.5-7b"}, activation_checkpointing=["language_model"]),
+                fault,
+                dtype="bfloat16",
+                zero_stage=0,
+            ),
+        )
+    )
+    assert saving < total

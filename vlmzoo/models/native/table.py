@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
+from vlmzoo.zoo import TOKEN_FIELDS
 
 __all__ = ["NATIVE", "NativeBase", "native_base"]
 
@@ -17,12 +18,6 @@ _LLAVA_PARTS = {
     "encoder": ("model.vision_tower.",),
     "projector": ("model.multi_modal_projector.",),
     "language_model": ("model.language_model.", "lm_head."),
-}
-_QWEN_TOKENS = {
-    "image_token_id": "<|image_pad|>",
-    "video_token_id": "<|video_pad|>",
-    "vision_start_token_id": "<|vision_start|>",
-    "vision_end_token_id": "<|vision_end|>",
 }
 
 
@@ -58,7 +53,7 @@ NATIVE: Mapping[str, NativeBase] = {
         image_processor="Qwen2VLImageProcessor",
         video_processor="Qwen2VLVideoProcessor",
         parts=_QWEN_PARTS,
-        tokens=_QWEN_TOKENS,
+        tokens=TOKEN_FIELDS["qwen2_vl"],
         chat_template="qwen2_vl",
         pixel_unit=28,
     ),
@@ -68,7 +63,7 @@ NATIVE: Mapping[str, NativeBase] = {
         image_processor="Qwen2VLImageProcessor",
         video_processor="Qwen2VLVideoProcessor",
         parts=_QWEN_PARTS,
-        tokens=_QWEN_TOKENS,
+        tokens=TOKEN_FIELDS["qwen2_5_vl"],
         chat_template="qwen2_vl",
         pixel_unit=28,
     ),
@@ -78,7 +73,7 @@ NATIVE: Mapping[str, NativeBase] = {
         image_processor="Qwen2VLImageProcessor",
         video_processor="Qwen3VLVideoProcessor",
         parts=_QWEN_PARTS,
-        tokens=_QWEN_TOKENS,
+        tokens=TOKEN_FIELDS["qwen3_vl"],
         chat_template="qwen3_vl",
         pixel_unit=32,
     ),
@@ -88,7 +83,7 @@ NATIVE: Mapping[str, NativeBase] = {
         image_processor="CLIPImageProcessor",
         video_processor=None,
         parts=_LLAVA_PARTS,
-        tokens={"image_token_id": "<image>"},
+        tokens=TOKEN_FIELDS["llava"],
         chat_template="llava_hf",
     ),
     "internvl": NativeBase(
@@ -97,7 +92,7 @@ NATIVE: Mapping[str, NativeBase] = {
         image_processor="GotOcr2ImageProcessor",
         video_processor="InternVLVideoProcessor",
         parts=_LLAVA_PARTS,
-        tokens={"image_token_id": "<IMG_CONTEXT>"},
+        tokens=TOKEN_FIELDS["internvl"],
         chat_template="internvl3_5",
     ),
 }
