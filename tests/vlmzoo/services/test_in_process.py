@@ -158,6 +158,19 @@ def test_placeholders_and_special_tokens_are_never_said(model):
     assert not {id for group in groups for rollout in group for id in rollout.ids} & set(special)
 
 
+@pytest.mark.gpu
+def test_on_an_accelerator_training_sees_what_sampling_saw():
+    model = make_base("qwen2.5-vl").eval().to("cuda")
+    prompts = make_prompts(model.processor)
+    groups = make_engine(model).complete(prompts)
+    rows = [training_row(p, rollout) for p, group in zip(prompts, groups, strict=True) for rollout in group]
+    batch = Collator(pad_token_id=model.processor.padding_id)(rows).to("cuda")
+    with torch.no_grad():
+        found = model(**batch.inputs, return_logits=False).logprobs[batch.inputs["labels"] != -100]
+    drawn = torch.tensor([nats for group in groups for rollout in group for nats in rollout.logprobs])
+    torch.testing.assert_close(found.cpu(), drawn, rtol=0, atol=1e-4)
+
+
 def test_numbers_belong_to_the_seed():
     assert torch.equal(uniforms([3, 5, 7], 4)[1], uniforms([5], 4)[0])
     assert uniforms(range(200), 50).mean() == pytest.approx(0.5, abs=0.01)

@@ -1,0 +1,171 @@
+"""Rollouts by a server that speaks OpenAI's protocol and says which tokens it drew, such as vLLM's."""
+
+import base64
+import io
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from vlmzoo.data.conversations import with_images
+from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
+from vlmzoo.errors import ConfigError, ServiceError
+from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling
+
+__all__ = ["OpenAiServerEngine"]
+
+_TOKEN = "token_id:"  # vLLM's form of a token under `return_tokens_as_token_ids`
+
+
+@ROLLOUT_ENGINES.register(
+    "openai_server",
+    source="OpenAI API reference, chat completions; vLLM documentation, extra parameters of the server",
+    tiny={"base_url": "http://127.0.0.1:9/v1", "model": "policy"},
+)
+class OpenAiServerEngine:
+    """Asks a server for completions; what it serves is kept up to date by whoever runs it.
+
+    The server must tell the ids that it drew (``return_tokens_as_token_ids``) and their log-probabilities, so that
+    nothing is tokenised again; with them, an objective that compares with ``behaviour: sampled`` corrects for a server
+    that is some updates behind.
+
+    Args:
+        base_url: of the server, up to ``/v1``.
+        model: the name under which it serves the policy.
+        timeout_s: for one prompt's completions.
+        retries: how often a request is sent again, each time after twice as long a pause.
+        pause_s: before the first of them.
+        num_parallel: prompts that are asked for at once.
+        policy: whose end-of-sequence ids and placeholders count.
+        processor: of the model.
+        sampling: how tokens are drawn; all of it is sent.
+
+    Raises:
+        ConfigError: if a number makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        timeout_s: float = 600.0,
+        retries: int = 4,
+        pause_s: float = 1.0,
+        num_parallel: int = 16,
+        policy: Policy,
+        processor: Any,
+        sampling: Sampling,
+    ) -> None:
+        if timeout_s <= 0 or retries < 0 or pause_s < 0 or num_parallel < 1:
+            raise ConfigError(
+                "`timeout_s` and `num_parallel` must be positive, `retries` and `pause_s` zero or more, but they are "
+                f"{timeout_s}, {num_parallel}, {retries} and {pause_s} instead."
+            )
+        self.url = f"{base_url.rstrip('/')}/chat/completions"
+        self.model, self.timeout_s, self.retries, self.pause_s = model, timeout_s, retries, pause_s
+        self.num_parallel = num_parallel
+        self.policy, self.processor, self.sampling = policy, processor, sampling
+
+    def complete(self, prompts: Sequence[Prompt]) -> list[list[Rollout]]:
+        """Return one completion for each seed of each prompt; a seed of its own goes with every completion.
+
+        Raises:
+            ServiceError: if the server does not answer, or does not say which tokens it drew.
+        """
+        ends = end_ids(self.policy.module, self.processor)
+        excluded = set(sampling_exclusions(self.processor, keep={*ends, *awaited_ids(self.processor)}))
+        asked = [(prompt, seed) for prompt in prompts for seed in prompt.seeds]
+        with ThreadPoolExecutor(self.num_parallel) as pool:
+            answers = list(pool.map(lambda one: self._ask(*one), asked))
+        rollouts = iter(self._rollout(answer, ends, excluded) for answer in answers)
+        return [[next(rollouts) for _ in prompt.seeds] for prompt in prompts]
+
+    def _ask(self, prompt: Prompt, seed: int) -> Mapping[str, Any]:
+        """Send one request, again if need be.
+
+        Raises:
+            ServiceError: if it is refused, or not answered however often it is sent.
+        """
+        body = json.dumps(self._request(prompt, seed)).encode()
+        headers = {"Content-Type": "application/json"}
+        last: Exception | None = None
+        for attempt in range(self.retries + 1):
+            if attempt:
+                time.sleep(self.pause_s * 2 ** (attempt - 1))
+            try:
+                request = urllib.request.Request(self.url, data=body, headers=headers)
+                with urllib.request.urlopen(request, timeout=self.timeout_s) as response:
+                    return json.loads(response.read())
+            except urllib.error.HTTPError as error:
+                if error.code < 500 and error.code != 429:
+                    said = error.read(400).decode(errors="replace")
+                    raise ServiceError(f"`{self.url}` refuses the request ({error.code}): {said}") from error
+                last = error
+            except (OSError, ValueError) as error:
+                last = error
+        raise ServiceError(
+            f"`{self.url}` has not answered {self.retries + 1} requests ({last!r}); start the server again, then the "
+            "same run: it goes on from its last checkpoint, and no prompt is lost."
+        ) from last
+
+    def _request(self, prompt: Prompt, seed: int) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "messages": [_message(message) for message in with_images(prompt.sample)],
+            "max_tokens": self.sampling.max_new_tokens,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "top_k": self.sampling.top_k or -1,
+            "repetition_penalty": 1.0,
+            "seed": seed % 2**31,
+            "n": 1,
+            "logprobs": True,
+            "return_tokens_as_token_ids": True,
+            "skip_special_tokens": False,
+        }
+
+    def _rollout(self, answer: Mapping[str, Any], ends: set[int], excluded: set[int]) -> Rollout:
+        """Read one completion; it is cut before a placeholder, behind which no image stands.
+
+        Raises:
+            ServiceError: if it does not say which tokens were drawn.
+        """
+        try:
+            told = answer["choices"][0]["logprobs"]["content"]
+            pairs = [(int(one["token"].removeprefix(_TOKEN)), float(one["logprob"])) for one in told]
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ServiceError(
+                f"`{self.url}` must tell each token as `{_TOKEN}N` with its logprob, but does not ({error!r}); serve "
+                "the model with vLLM 0.6 or newer, which knows `return_tokens_as_token_ids`."
+            ) from error
+        stop = next((place for place, (id, _) in enumerate(pairs) if id in excluded), len(pairs))
+        end = next((place + 1 for place, (id, _) in enumerate(pairs[:stop]) if id in ends), stop)
+        kept = pairs[:end]
+        if not kept:
+            raise ServiceError(f"`{self.url}` gave a completion without a token that can be trained.")
+        ids = tuple(id for id, _ in kept)
+        return Rollout(
+            ids=ids,
+            logprobs=tuple(nats for _, nats in kept),
+            text=self.processor.tokenizer.decode(ids, skip_special_tokens=True),
+            is_finished=ids[-1] in ends,
+        )
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    content = message["content"]
+    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return {"role": message["role"], "content": [_block(block) for block in blocks]}
+
+
+def _block(block: Mapping[str, Any]) -> dict[str, Any]:
+    if block["type"] != "image":
+        return {"type": "text", "text": block["text"]}
+    buffer = io.BytesIO()
+    block["image"].convert("RGB").save(buffer, format="PNG")
+    url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return {"type": "image_url", "image_url": {"url": url}}
