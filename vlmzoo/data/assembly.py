@@ -7,6 +7,7 @@ from transformers import LlavaImageProcessorPil, PreTrainedTokenizerBase
 
 from vlmzoo.data.processing import VlmProcessor
 from vlmzoo.data.prompts import load_prompts
+from vlmzoo.data.tiling import Tiling
 from vlmzoo.data.tokenizers import TOKENIZERS
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
@@ -20,6 +21,7 @@ _STATISTICS = {
 }
 """Channel means and standard deviations, as fractions of full scale, by the name of what was trained with them."""
 
+_PROCESSOR_PARTS = ("image", "tokenizer", "chat_template", "tiling")
 _RESAMPLING = {"nearest": 0, "bilinear": 2, "bicubic": 3}
 
 
@@ -101,29 +103,33 @@ def make_processor(
     """Put a processor together.
 
     Args:
-        spec: ``{image, tokenizer, chat_template}`` as a card writes it.
+        spec: ``{image, tokenizer, chat_template, tiling}`` as a card writes it; ``tiling`` may be left out.
         tokenizer: already built.
         num_image_tokens: N, what the model makes of one image.
 
     Raises:
         ConfigError: if something is missing or unknown.
     """
-    unknown = set(spec) - {"image", "tokenizer", "chat_template"}
+    unknown = set(spec) - set(_PROCESSOR_PARTS)
     if unknown:
         name = sorted(unknown)[0]
-        raise ConfigError(
-            f"`processor` takes no `{name}`.{nearest_hint(name, ('image', 'tokenizer', 'chat_template'))}"
-        )
+        raise ConfigError(f"`processor` takes no `{name}`.{nearest_hint(name, _PROCESSOR_PARTS)}")
     template = chat_template(spec.get("chat_template", "plain"))
     try:
         image_processor = build_image_processor(**spec["image"])
     except (KeyError, TypeError) as error:
         raise ConfigError(f"`processor.image` cannot be built: {error}.") from error
+    tiling = spec.get("tiling")
+    if tiling is not None:
+        Tiling.of(tiling)
+        if image_processor.crop_size["height"] != image_processor.crop_size["width"]:
+            raise ConfigError(f"`tiling` needs a square `processor.image.size`, but it is {spec['image']['size']!r}.")
     return VlmProcessor(
         image_processor=image_processor,
         tokenizer=tokenizer,
         num_image_tokens=num_image_tokens,
         chat_template=template,
+        tiling=tiling,
     )
 
 

@@ -12,7 +12,7 @@ from vlmzoo.zoo.anatomy import Anatomy, Beside, language_stack, linear
 from vlmzoo.zoo.card import Architecture, NativeArchitecture
 from vlmzoo.zoo.encoders import EncoderFacts, encoder_facts
 from vlmzoo.zoo.native import native_anatomy, native_visual
-from vlmzoo.zoo.visual import ImageSize, Visual
+from vlmzoo.zoo.visual import ImageSize, Visual, choose_tiles
 
 __all__ = ["DEFAULT_IMAGE_SIZE", "anatomy_of", "count_image_tokens", "count_parameters", "visual_of"]
 
@@ -68,8 +68,24 @@ def visual_of(architecture: Architecture | NativeArchitecture, image_size: Image
         return native_visual(architecture, image_size)
     encoders = [encoder_facts(spec) for spec in architecture.encoder_specs]
     height, width = _input_size(architecture, encoders)
-    tokens = _fused(architecture, encoders).tokens
-    return Visual(tokens=tokens, positions=encoders[0].stacks[0].positions, values=3 * height * width)
+    tiles = _count_pieces(architecture.processor.get("tiling"), image_size, tile=height)
+    return Visual(
+        tokens=tiles * _fused(architecture, encoders).tokens,
+        positions=tiles * encoders[0].stacks[0].positions,
+        values=tiles * 3 * height * width,
+    )
+
+
+def _count_pieces(tiling: Spec | None, image_size: ImageSize, *, tile: int) -> int:
+    """Return into how many pictures one is cut, its thumbnail counted."""
+    if tiling is None:
+        return 1
+    options: dict[str, Any] = {
+        "min_tiles": 1,
+        **{name: tiling[name] for name in ("min_tiles", "max_tiles", "rule") if name in tiling},
+    }
+    columns, rows = choose_tiles(image_size, tile=tile, **options)
+    return columns * rows + (tiling.get("thumbnail", True) and columns * rows > 1)
 
 
 def _input_size(architecture: Architecture, encoders: Sequence[EncoderFacts]) -> ImageSize:

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 from vlmzoo.errors import ConfigError
 
-__all__ = ["ImageSize", "Load", "Visual", "count_tiles", "resize_to_budget"]
+__all__ = ["ImageSize", "Load", "Visual", "choose_tiles", "count_tiles", "resize_to_budget"]
 
 ImageSize = tuple[int, int]
 """(height, width) in pixels."""
@@ -59,26 +60,45 @@ def resize_to_budget(size: ImageSize, *, factor: int, min_pixels: int, max_pixel
 
 
 def count_tiles(size: ImageSize, *, tile: int, min_tiles: int, max_tiles: int) -> int:
-    """Return how many square tiles InternVL cuts an image into, without the thumbnail.
+    """Return how many square tiles InternVL cuts an image into, without the thumbnail; see `choose_tiles`."""
+    columns, rows = choose_tiles(size, tile=tile, min_tiles=min_tiles, max_tiles=max_tiles)
+    return columns * rows
 
-    The grid with the nearest aspect wins; between equals the larger one, if the image covers more than half of it.
-    Source: InternVL 1.5, arXiv:2404.16821, section 3.2; transformers, ``get_optimal_tiled_canvas``.
+
+def choose_tiles(
+    size: ImageSize, *, tile: int, min_tiles: int, max_tiles: int, rule: Literal["aspect", "area"] = "aspect"
+) -> tuple[int, int]:
+    """Return the (columns, rows) of square tiles that an image is scaled to and cut into.
+
+    - ``aspect``: the grid with the nearest aspect wins; between equals the larger one, if the image covers more than
+      half of it. Source: InternVL 1.5, arXiv:2404.16821, section 3.2; transformers, ``get_optimal_tiled_canvas``.
+    - ``area``: the grid that keeps most of aspect and area wins: the product of the smaller over the larger aspect and
+      of the grid's area over the image's, of which more than 0.6 counts as 0.6. Source: Eagle 2.5, arXiv:2504.15271,
+      section 3 (image area preservation).
 
     Args:
         size: of the image.
         tile: side of a tile, in pixels.
         min_tiles: fewest tiles.
         max_tiles: most tiles.
+        rule: which grid is best.
     """
     height, width = _checked(size)
     sides = range(1, max_tiles + 1)
     grids = sorted((g for g in product(sides, sides) if min_tiles <= g[0] * g[1] <= max_tiles), key=math.prod)
-    best, distance = 1, math.inf
+    if rule == "area":
+
+        def kept(grid: tuple[int, int]) -> float:
+            aspect = grid[0] * height / (grid[1] * width)
+            return min(math.prod(grid) * tile**2 / (height * width), 0.6) * min(aspect, 1 / aspect)
+
+        return max(grids, key=kept)  # of equals the first, which has the fewest tiles
+    best, distance = grids[0], math.inf
     for columns, rows in grids:
         found = abs(width / height - columns / rows)
         covers_half = height * width > 0.5 * tile * tile * columns * rows
         if found < distance or (found == distance and covers_half):
-            best, distance = columns * rows, found
+            best, distance = (columns, rows), found
     return best
 
 

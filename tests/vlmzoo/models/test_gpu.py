@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.vlmzoo.models.conftest import make_architecture
+from tests.vlmzoo.models.test_eagle import make_x5
 from vlmzoo import build_model, load_model
 from vlmzoo.checkpoint import save_model
 from vlmzoo.models.assembler import choose_dtype
@@ -45,3 +46,12 @@ def test_a_folder_is_loaded_onto_the_accelerator(tmp_path):
     model = build_model(make_architecture())
     loaded, _ = load_model(save_model(model, model.processor, tmp_path / "model"), device="cuda")
     assert loaded.device.type == "cuda"
+
+
+@torch.no_grad()
+def test_five_encoders_see_the_same_on_both_devices():
+    model = make_x5()
+    pixels = torch.randn(2, 3, *model.image_size)
+    here = model.image_features(pixels)
+    there = model.to("cuda").image_features(pixels.to("cuda")).cpu()
+    torch.testing.assert_close(there, here, atol=1e-4, rtol=1e-4)
