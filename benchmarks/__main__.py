@@ -15,7 +15,7 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("chunked_head", "renderer", "native_base", "beside_trl", "feature_cache")
+NAMES = ("chunked_head", "renderer", "native_base", "beside_trl", "feature_cache", "segmenting")
 TABLE = HERE.parent / "docs" / "results" / "speed.md"
 HEADING = """# Speed and memory, measured
 

@@ -174,8 +174,8 @@ class SegAdapter(Adapter):
             nothing = states.new_zeros
             prompts = nothing(0, self.decoder.prompt_dim)
             return {"mask_logits": nothing(0).float(), "mask_iou": nothing(0, 1), "mask_prompts": prompts}
-        if is_idle:  # every rank runs every module equally often, and has a graph
-            states, images = states.new_zeros(1, states.shape[-1]), images.new_zeros(1)
+        if is_idle:  # every rank runs every module equally often, and has the same graph, down to the hidden states
+            states, images = context.hidden_states[-1][:1, 0], images.new_zeros(1)
         prompts = self.text_hidden_fcs(states)
         features = self._features(context.inputs, self._used(images))
         found = self._decode(features, prompts, self._places(images), multimask=False)

@@ -81,6 +81,10 @@ def generate(
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Limit of the answer, in tokens.")] = 256,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 ...; without it a GPU if there is one.")] = None,
+    save_masks: Annotated[
+        Path | None,
+        typer.Option("--save-masks", help="Folder for the masks of a model with the seg adapter: a picture and JSON."),
+    ] = None,
 ) -> None:
     """Answer one question about images, greedily."""
     import torch
@@ -92,8 +96,20 @@ def generate(
     images = list(image or [])
     loaded, processor = load_model(model, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
     question = Sample(messages=[user(prompt, num_images=len(images))], images=images, id="prompt")
-    [answer] = complete(loaded, processor, [question], max_new_tokens=max_new_tokens)
-    typer.echo(answer.text)
+    if save_masks is None:
+        [answer] = complete(loaded, processor, [question], max_new_tokens=max_new_tokens)
+        typer.echo(answer.text)
+        return
+    if not images:
+        raise ConfigError("`--save-masks` needs an `--image` that the masks are of.")
+    from vlmzoo.models.segmenting import segment_samples
+
+    [segmentation] = segment_samples(loaded, [question], max_new_tokens=max_new_tokens)
+    typer.echo(segmentation.text)
+    if segmentation.reason:
+        typer.echo(segmentation.reason, err=True)
+    for path in segmentation.save(save_masks, image=images[-1], name=images[-1].stem):
+        typer.echo(str(path))
 
 
 def train(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun = False) -> None:

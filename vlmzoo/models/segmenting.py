@@ -3,11 +3,15 @@
 Letters: B samples, K masks of an answer.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from vlmzoo.data.drawing import draw_masks
 from vlmzoo.data.images import load_image
+from vlmzoo.data.json_lines import write_whole
 from vlmzoo.data.prompting import prompt_inputs, sampling_exclusions
 from vlmzoo.errors import ConfigError
 from vlmzoo.geometry import Frame, Mask, encode_rle, mask_to_polygons
@@ -63,6 +67,24 @@ class Segmentation(list[Mask]):
             for mask, span, score in zip(self, self.spans, self.scores, strict=True)
         ]
         return {"text": self.text, "masks": masks, "reason": self.reason}
+
+    def save(self, folder: str | Path, *, image: ImageLike, name: str = "answer") -> list[Path]:
+        """Write the answer: the image with its masks drawn over it, and what ``to_dict`` tells.
+
+        Args:
+            folder: made if need be.
+            image: that was asked about.
+            name: of the files, without ending.
+
+        Returns:
+            The PNG and the JSON file.
+        """
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        picture, told = place / f"{name}.png", place / f"{name}.json"
+        draw_masks(load_image(image), self).save(picture)
+        write_whole(told, json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        return [picture, told]
 
 
 def question_of(text: str) -> str:

@@ -1,6 +1,7 @@
 """The seg adapter on every base: masks in, masks out, and what it refuses."""
 
 import copy
+import json
 from dataclasses import replace
 from itertools import chain
 
@@ -175,7 +176,7 @@ def test_the_verb_answers_with_a_list_that_knows_why_it_is_empty(model):
     assert answer.to_dict()["masks"] == []
 
 
-def test_an_answer_tells_spans_runs_and_polygons(monkeypatch, base_name):
+def test_an_answer_tells_spans_runs_and_polygons_and_is_saved(monkeypatch, base_name, tmp_path):
     model = make_base(base_name, adapters=[seg_spec()])
     tokenizer = model.processor.tokenizer
     said = tokenizer("It is [SEG] and [SEG].", add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
@@ -205,6 +206,9 @@ def test_an_answer_tells_spans_runs_and_polygons(monkeypatch, base_name):
     told = answer.to_dict()
     assert [decode_rle(one["rle"], frame=answer[0].frame) for one in told["masks"]] == list(answer)
     assert [one["said"] for one in told["masks"]] == ["[SEG]", "[SEG]"]
+    picture, written = answer.save(tmp_path, image=sample.images[0], name="lamp")
+    assert Image.open(picture).size == (28, 28)
+    assert json.loads(written.read_text(encoding="utf-8")) == json.loads(json.dumps(told))
     [again] = segment_samples(model, [replace(sample, masks=())], max_new_tokens=len(said))
     assert again[0].frame == Frame.original("0/0", width=28, height=28)
 
@@ -317,3 +321,22 @@ def test_a_tokenizer_that_splits_the_token_is_refused_when_the_adapter_is_attach
     model.processor.tokenizer.split_special_tokens = True
     with pytest.raises(ConfigError, match=r"must keep `\[SEG\]` whole as id \d+, but reads `a \[SEG\].` as \["):
         model.attach_adapters([seg_spec()])
+
+
+@pytest.mark.parametrize("name", ["sam-hq", "sam2", "sam3"])
+def test_other_decoders_learn_and_segment_behind_the_same_adapter(name):
+    from vlmzoo.blocks.decoders import DECODERS
+
+    spec = {"type": "seg", "decoder": {"type": name, **DECODERS.entry(name).tiny}}
+    model = make_base("llava-llama", adapters=[spec]).train()
+    objective, losses = make_objective(model), []
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    batch = make_batch(model, [make_sample(number, num_masks=number % 3) for number in range(3)])
+    for _ in range(10):
+        loss = objective(model(**batch.inputs, return_logits=False), batch, batch.count())
+        optimiser.zero_grad()
+        loss.loss.backward()
+        optimiser.step()
+        losses.append(float(loss.metrics["bce/loss"]))
+    assert losses[-1] < losses[0]
+    assert all(p.grad is not None for p in model.adapters["seg"].text_hidden_fcs.parameters())

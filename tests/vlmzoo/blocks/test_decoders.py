@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -234,3 +235,28 @@ def test_the_layouts_say_what_they_hold():
     lacking = {name: shape for name, shape in expected.items() if not name.startswith("mask_decoder.iou_token")}
     report = compare_keys(expected, [(TABLES["sam"], lacking)])
     assert report.missing == ("mask_decoder.iou_token.weight",)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["hf-sam", "sam-hq", "sam2", "sam3"])
+@pytest.mark.parametrize("multimask", [False, True])
+def test_decoders_of_transformers_do_with_embeddings_what_they_do_with_points(name, multimask):
+    """A point becomes an embedding in transformers' prompt encoder; given as one, it makes the same masks."""
+    torch.manual_seed(0)
+    decoder = DECODERS.build({"type": name, **DECODERS.entry(name).tiny}).eval()
+    model_class = {"hf-sam": "SamModel", "sam-hq": "SamHQModel", "sam2": "Sam2Model", "sam3": "Sam3TrackerModel"}[name]
+    model_class = getattr(transformers, model_class)
+    model = model_class._from_config(model_class.config_class(**DECODERS.entry(name).tiny["config"])).eval()
+    model.load_state_dict(decoder.state_dict(), strict=True)
+    pixels = torch.randn(1, 3, decoder.recipe.size, decoder.recipe.size)
+    points, labels = torch.tensor([[[[11.0, 20.0]]]]), torch.tensor([[[1]]], dtype=torch.int32)
+    expected = model(pixel_values=pixels, input_points=points, input_labels=labels, multimask_output=multimask)
+    sparse, _ = model.prompt_encoder(points, labels, None, None)
+    found = decoder.decode(decoder.encode_images(pixels), sparse[:, 0], multimask=multimask)
+    torch.testing.assert_close(found.logits, expected.pred_masks[:, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.iou, expected.iou_scores[:, 0], atol=1e-4, rtol=0)
+
+
+def test_a_faulty_configuration_of_transformers_is_refused():
+    with pytest.raises(ConfigError, match="must hold fields of transformers' Sam2Model"):
+        DECODERS.build({"type": "sam2", "config": {"vision_config": 3}})

@@ -249,3 +249,16 @@ def test_the_entry_point_exits_with_2_on_an_error(repository):
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: There is no model named `nothing`.")
+
+
+def test_masks_are_saved_beside_the_answer(tmp_path):
+    folder, picture, out = tmp_path / "lisa", tmp_path / "lamp.png", tmp_path / "masks"
+    Image.new("RGB", (30, 20), "red").save(picture)
+    run("tiny", "lisa-7b-v1", "--out", folder)
+    words = ("generate", folder, "-p", "Please segment the lamp.", "--max-new-tokens", 4, "--device", "cpu")
+    done = run(*words, "-i", picture, "--save-masks", out)
+    assert done.stdout.splitlines()[-2:] == [str(out / "lamp.png"), str(out / "lamp.json")]
+    told = json.loads((out / "lamp.json").read_text(encoding="utf-8"))
+    assert told["masks"] or told["reason"] in done.stderr
+    assert Image.open(out / "lamp.png").size == (30, 20)
+    assert "needs an `--image`" in run(*words, "--save-masks", out, code=2).stderr
