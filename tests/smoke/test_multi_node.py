@@ -58,7 +58,9 @@ def train(repository, *commands):
         for process in running:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    assert [process.returncode for process in running] == [0] * len(running), "\n".join(outputs)[-6000:]
+    assert [process.returncode for process in running] == [0] * len(running), "\n".join(
+        output[-4000:] for output in outputs
+    )
 
 
 def node(config, port):
