@@ -1,5 +1,7 @@
 """Pathways disturb one way from the picture to the answer, and leave all others, and the model, as they were."""
 
+import copy
+
 import pytest
 import torch
 from PIL import Image
@@ -139,3 +141,16 @@ def test_pictures_of_unequal_number_cannot_be_swapped():
             pathway.disturbed("swap", samples, seed=0),
         ):
             pass
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_encoder_is_disturbed_on_the_accelerator_too(model, pixels, kind):
+    moved = copy.deepcopy(model).to("cuda", torch.bfloat16)
+    there = pixels.to("cuda", torch.bfloat16)
+    before = maps(moved, there)
+    with PATHWAYS.build({"type": "encoder", "number": 0}, subject=moved).disturbed(kind, [], seed=3):
+        inside = maps(moved, there)
+    assert not torch.allclose(inside[0], before[0])
+    assert torch.equal(inside[1], before[1])

@@ -152,3 +152,17 @@ def test_a_rank_that_has_all_features_runs_the_encoders_along_with_one_that_lack
     monkeypatch.setattr("vlmzoo.models.feature_cache.max_over_ranks", lambda number: number)
     cache.maps(pixels, encode, together=True)
     assert sizes == [1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
+def test_features_kept_on_disk_come_back_to_the_accelerator(tmp_path):
+    model = make_model("eagle").to("cuda", torch.bfloat16)
+    pixels = pixels_of(model, 2).to("cuda", torch.bfloat16)
+    expected = model.image_features(pixels)
+    keep_features(model, str(tmp_path))
+    for _ in range(2):
+        found = model.image_features(pixels)
+        assert (found.device, found.dtype) == (expected.device, expected.dtype)
+        torch.testing.assert_close(found, expected)
+    assert model.feature_cache.num_made == 2
