@@ -31,6 +31,6 @@ def test_a_notebook_is_short_and_kept_without_outputs(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(path):
     place = {"metadata": {"path": str(REPOSITORY)}}
-    client = nbclient.NotebookClient(read(path), timeout=120, kernel_name="python3", resources=place)
+    client = nbclient.NotebookClient(read(path), timeout=300, kernel_name="python3", resources=place)
     executed = client.execute()
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
