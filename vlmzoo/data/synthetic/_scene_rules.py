@@ -22,8 +22,7 @@ COLORS = {
     "cyan": (23, 190, 207),
     "black": (25, 25, 25),
 }
-SHAPES = ("square", "ring", "cross", "triangle", "circle", "diamond", "star", "hexagon")
-"""Those that differ most come first."""
+SHAPES = ("circle", "square", "triangle", "cross", "diamond", "ring", "star", "hexagon")
 _SIZES = ("small", "large")
 _LEAST_OBJECTS = 5
 _GAP_PX = 1.0  # between an object and the edge of its cell
