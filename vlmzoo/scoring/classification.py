@@ -37,10 +37,10 @@ class ClassExact:
 
     def __call__(self, completion: str, reference: Any) -> float:
         """Compare with ``reference``, a label or a solution such as ``<answer>label</answer>``."""
-        label = normalised_label(answer_of(str(reference)))
         if self.compat is not None:
-            answer = normalised_label(first_answer_of(completion))
+            label, answer = _published_label(answer_of(str(reference))), _published_label(first_answer_of(completion))
             return float(answer in label or label in answer)
+        label = normalised_label(answer_of(str(reference)))
         answer = normalised_label(answer_of(completion))
         return float(bool(answer) and answer == label)
 
@@ -69,3 +69,8 @@ class ClassContains:
 def normalised_label(text: str | None) -> str:
     """Return a label without what does not count; None is the empty one."""
     return _DROPPED.sub("", unicodedata.normalize("NFKC", text or "")).lower()
+
+
+def _published_label(text: str | None) -> str:
+    """Return a label as the released code compares it: spaces and underscores alone do not count."""
+    return (text or "").replace(" ", "").replace("_", "").lower()
