@@ -19,8 +19,8 @@ from vlmzoo.data.prompting import prompt_inputs
 from vlmzoo.types import Sample, user
 from vlmzoo.zoo import load_card
 
-NUM_IMAGES, NUM_PAIRS, NUM_WORDS, NUM_MASKS = 8, 11, 24, 16
-SIDE = 224
+NUM_IMAGES, NUM_PAIRS, NUM_WORDS, NUM_MASKS = 8, 11, 16, 16
+SIDE = 112
 
 
 class Prescribed(LogitsProcessor):
@@ -43,20 +43,20 @@ def make_model(*, cache_size: int) -> Any:
     architecture = card.miniature()
     architecture["encoder"] |= {
         "image_size": SIDE,
-        "hidden_size": 192,
-        "intermediate_size": 768,
-        "num_layers": 6,
-        "num_heads": 6,
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_layers": 4,
+        "num_heads": 4,
     }
     architecture["processor"]["image"] |= {"size": SIDE}
     architecture["language_model"] |= {
-        "hidden_size": 256,
-        "intermediate_size": 704,
+        "hidden_size": 128,
+        "intermediate_size": 352,
         "num_hidden_layers": 4,
         "max_position_embeddings": 1024,
     }
     (adapter,) = card.tiny_adapters
-    decoder = {**adapter["decoder"], "image_size": 256, "dim": 96, "num_heads": 4, "window_size": 7}
+    decoder = {**adapter["decoder"], "image_size": 128, "dim": 64, "num_heads": 4, "window_size": 4}
     return build_model(architecture, adapters=[{**adapter, "decoder": decoder, "cache_size": cache_size}]).eval()
 
 
