@@ -52,7 +52,7 @@ def _model(model: dict[str, Any]) -> dict[str, Any]:
         kinds = [spec["type"] for spec in given["encoders"]]
         small["encoders"] = [spec for spec in small["encoders"] if spec["type"] in kinds]
         small["image_size"] = small["processor"]["image"]["size"]
-    if "processor" in given:
+    if "chat_template" in given.get("processor", {}):
         small["processor"] = {**small["processor"], "chat_template": given["processor"]["chat_template"]}
     return {**model, "name": None, "architecture": small}
 
