@@ -62,7 +62,7 @@ def average_precision(
             f"`classes` names `{unknown[0]}`, which is none of the {len(ids)} categories of the annotations."
         )
     with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
-        annotations = COCO()
+        annotations: Any = COCO()  # its annotations are narrower than what it takes
         annotations.dataset = {"info": {}, **truth}
         annotations.createIndex()
         evaluation = COCOeval(annotations, annotations.loadRes([dict(p) for p in predictions]), "bbox")

@@ -1,6 +1,7 @@
 """vLLM in this process as a rollout engine. Not run: written after the documentation of vLLM 0.11, without a GPU."""
 
 import copy
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class VllmEngine:
         if others:
             raise ConfigError(f"vLLM runs no adapter but LoRA, and the policy has {', '.join(others)}; use in_process.")
         try:
-            import vllm  # pyright: ignore[reportMissingImports]
+            vllm: Any = importlib.import_module("vllm")
         except ImportError as error:
             raise MissingExtraError.for_package("vllm", "vllm") from error
         self._parameters = vllm.SamplingParams
