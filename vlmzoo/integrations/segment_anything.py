@@ -1,5 +1,6 @@
 """segment-anything: the authors' package as a back end of our SAM decoder, and as its oracle."""
 
+import importlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -81,7 +82,6 @@ def build_mask_decoder(*, dim: int, depth: int, mlp_dim: int, num_heads: int, qu
 
 def _package() -> Any:
     try:
-        from segment_anything import modeling
+        return importlib.import_module("segment_anything.modeling")
     except ImportError as error:
         raise MissingExtraError.for_package("segment-anything", "sam") from error
-    return modeling
