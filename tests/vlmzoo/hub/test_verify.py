@@ -24,7 +24,7 @@ def write_manifest(path, shapes, **others):
     return path
 
 
-@pytest.mark.parametrize("layout", TABLES)
+@pytest.mark.parametrize("layout", [layout for layout in TABLES if layout != "lisa"])  # without masks it is LLaVA's
 def test_a_folder_is_recognised_by_its_names(model, layout, tmp_path):
     write_layout(model.state_dict(), TABLES[layout], tmp_path / "weights")
     report = verify_model(model, tmp_path / "weights")
