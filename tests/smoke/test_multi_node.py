@@ -1,10 +1,12 @@
 """Two nodes rehearsed on one machine: two launchers meet at a port, and train as one process would."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import yaml
@@ -40,24 +42,29 @@ def free_port():
 def train(repository, *commands):
     """Run commands side by side to their end, and stop them all if one fails or hangs."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "DEEPSPEED_TIMEOUT": "2"}
-    running = [
-        subprocess.Popen(
-            command,
-            cwd=repository,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        for command in commands
-    ]
-    try:
-        outputs = [process.communicate(timeout=300)[0] for process in running]
-    finally:
-        for process in running:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.ExitStack() as stack:  # files, as a pipe that nobody reads meanwhile would stop the other node
+        files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in commands]
+        running = [
+            subprocess.Popen(
+                command,
+                cwd=repository,
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            for command, file in zip(commands, files, strict=True)
+        ]
+        try:
+            for process in running:
+                process.wait(timeout=300)
+        finally:
+            for process in running:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        for file in files:
+            file.seek(0)
+        outputs = [file.read() for file in files]
     assert [process.returncode for process in running] == [0] * len(running), "\n".join(
         output[-4000:] for output in outputs
     )

@@ -117,6 +117,16 @@ def wait_for(folder, step, process, *, timeout=300):
         time.sleep(0.02)
 
 
+def wait_for_a_save(folder, process, *, timeout=300):
+    """Wait until a checkpoint is being written; return the folder that it is written into."""
+    end = time.monotonic() + timeout
+    while True:
+        for partial in (folder / "checkpoints").glob(".step-*.partial"):
+            return partial
+        assert process.poll() is None and time.monotonic() < end, process.communicate()[0][-4000:]
+        time.sleep(0.0005)
+
+
 def children_of(pid):
     """The processes that a process started; torchrun gives each rank a session of its own, so no group holds them."""
     found = []
@@ -166,6 +176,22 @@ def test_kills_at_random_moments_leave_no_trace(repository, tmp_path, num_ranks,
         kill(process)
     finish(start(repository, config, num_ranks=num_ranks))
     assert losses(tmp_path / "killed") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_ranks", "deepspeed"), [(1, "zero0"), (2, "zero2")])
+def test_a_kill_in_the_middle_of_a_save_leaves_no_trace(repository, tmp_path, num_ranks, deepspeed):
+    whole = write(tmp_path, make_config(tmp_path / "whole", deepspeed=deepspeed))
+    finish(start(repository, whole, num_ranks=num_ranks))
+    config = write(tmp_path, make_config(tmp_path / "killed", deepspeed=deepspeed))
+    for step in (0, 5):
+        process = start(repository, config, num_ranks=num_ranks)
+        wait_for(tmp_path / "killed", step, process)
+        partial = wait_for_a_save(tmp_path / "killed", process)
+        kill(process)
+        assert partial.exists()  # so the save was cut off
+    finish(start(repository, config, num_ranks=num_ranks))
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
 @pytest.mark.slow
