@@ -12,7 +12,7 @@ from vlmzoo.data.collation import Collator
 from vlmzoo.data.encoding import SampleEncoding
 from vlmzoo.types import Sample
 
-__all__ = ["awaited_ids", "end_ids", "prompt_inputs", "sampling_exclusions"]
+__all__ = ["awaited_ids", "end_ids", "prompt_inputs", "sampling_exclusions", "until_end"]
 
 
 def prompt_inputs(
@@ -46,6 +46,12 @@ def end_ids(model: Any, processor: Any) -> set[int]:
     declared = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     declared = declared if isinstance(declared, (list, tuple)) else [declared]
     return {id for id in (*declared, processor.tokenizer.eos_token_id) if id is not None}
+
+
+def until_end(ids: Sequence[int], ends: Collection[int]) -> list[int]:
+    """Return the ids up to and with the first that ends a completion; what follows is padding."""
+    end = next((place + 1 for place, id in enumerate(ids) if id in ends), len(ids))
+    return list(ids[:end])
 
 
 def awaited_ids(processor: Any) -> list[int]:

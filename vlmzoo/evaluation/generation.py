@@ -1,11 +1,11 @@
 """Prompts in, completions out: batched greedy sampling from any processor and model of transformers' kind."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vlmzoo.data.conversations import begun_answer, with_images
-from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
+from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions, until_end
 from vlmzoo.errors import DataError
 from vlmzoo.types import Sample
 
@@ -66,7 +66,7 @@ def complete(
         model.train(was_training)
     prompt_length = inputs["input_ids"].shape[1]
     num_prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
-    rows = [_until_eos(row, eos_ids) for row in ids[:, prompt_length:].tolist()]
+    rows = [until_end(row, eos_ids) for row in ids[:, prompt_length:].tolist()]
     texts = processor.batch_decode(rows, skip_special_tokens=True)
     return [
         Completion(
@@ -99,9 +99,3 @@ def _prompt_inputs(
         name: value.to(like.device, like.dtype) if value.is_floating_point() else value.to(like.device)
         for name, value in inputs.items()
     }
-
-
-def _until_eos(row: Sequence[int], eos_ids: Collection[int]) -> list[int]:
-    """Return the ids up to and with the first end of sequence; what follows is padding."""
-    end = next((place + 1 for place, id in enumerate(row) if id in eos_ids), len(row))
-    return list(row[:end])

@@ -12,7 +12,7 @@ from typing import Any
 from vlmzoo.data.drawing import draw_masks
 from vlmzoo.data.images import load_image
 from vlmzoo.data.json_lines import write_whole
-from vlmzoo.data.prompting import prompt_inputs, sampling_exclusions
+from vlmzoo.data.prompting import end_ids, prompt_inputs, sampling_exclusions, until_end
 from vlmzoo.errors import ConfigError
 from vlmzoo.geometry import Frame, Mask, encode_rle, mask_to_polygons
 from vlmzoo.types import ImageLike, Sample, user
@@ -115,7 +115,7 @@ def segment_samples(model: Any, samples: Sequence[Sample], *, max_new_tokens: in
     processor = model.processor
     inputs = prompt_inputs(processor, samples, device=model.device, dtype=model.dtype)
     tokenizer = processor.tokenizer
-    ends = {id for id in (*_as_list(model.generation_config.eos_token_id), tokenizer.eos_token_id) if id is not None}
+    ends = end_ids(model, processor)
     said = [model.token_ids[adapter.token]]
     excluded = sampling_exclusions(processor, keep={*ends, *said})
     suppressed = {"suppress_tokens": excluded} if excluded else {}
@@ -130,7 +130,7 @@ def segment_samples(model: Any, samples: Sequence[Sample], *, max_new_tokens: in
     start = inputs["input_ids"].shape[1]
     answers = []
     for row, sample in enumerate(samples):
-        ids = _until(outputs.sequences[row, start:].tolist(), ends)
+        ids = until_end(outputs.sequences[row, start:].tolist(), ends)
         kept = [number for number, column in enumerate(outputs.mask_columns[row]) if start <= column < start + len(ids)]
         text, spans = _text_of(tokenizer, ids, token=adapter.token)
         frame = _frame_of(sample)
@@ -182,12 +182,6 @@ def _in_frame(mask: Mask, frame: Frame) -> Mask:
     return Mask(mask.array, frame=frame)
 
 
-def _until(ids: Sequence[int], ends: set[int]) -> list[int]:
-    """Return the ids up to and with the first end of sequence; what follows is padding."""
-    end = next((place + 1 for place, id in enumerate(ids) if id in ends), len(ids))
-    return list(ids[:end])
-
-
 def _text_of(tokenizer: Any, ids: Sequence[int], *, token: str) -> tuple[str, list[tuple[int, int]]]:
     """Return an answer with its mask tokens, and where they stand in it."""
     token_id = tokenizer.convert_tokens_to_ids(token)
@@ -207,7 +201,3 @@ def _reason(text: str, token: str, *, num_masks: int, is_finished: bool) -> str:
         return ""
     cut = "" if is_finished else ", which was cut off at `max_new_tokens`"
     return f"The model did not say {token}; its answer{cut}: {text!r}."
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, Sequence) else [value]

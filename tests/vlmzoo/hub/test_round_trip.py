@@ -5,10 +5,12 @@ import torch
 
 from tests.vlmzoo.adapters import probe  # noqa: F401  (registers it)
 from tests.vlmzoo.adapters.bases import BASES, make_base
+from tests.vlmzoo.adapters.seg_samples import make_batch, make_sample, seg_spec
 from tests.vlmzoo.adapters.test_folder import assert_same, make_trained
-from vlmzoo import load_model, push_model
+from vlmzoo import build_model, load_model, push_model
 from vlmzoo.checkpoint import save_model
 from vlmzoo.errors import CheckpointError, HubError
+from vlmzoo.zoo import load_card
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -19,6 +21,19 @@ def test_a_model_comes_back_from_the_hub_as_it_was(hub, tmp_path, name):
     push_model(save_model(loaded, processor, tmp_path / "again"), "alice/tiny")
     fetched, _ = load_model("alice/tiny")
     assert_same(model, fetched)
+
+
+@pytest.mark.parametrize("name", ["llava-1.5-7b", "eagle-x2-llama3-8b", "qwen2.5-vl-3b"])
+def test_masks_come_back_from_the_hub_as_they_were(hub, tmp_path, name):
+    torch.manual_seed(0)
+    model = build_model(load_card(name).miniature(), adapters=[seg_spec()]).eval()
+    batch = make_batch(model, [make_sample(number, num_masks=number) for number in (1, 0, 2)])
+    push_model(save_model(model, model.processor, tmp_path / "model"), "alice/tiny-seg")
+    fetched, _ = load_model("alice/tiny-seg", dtype="float32")
+    with torch.no_grad():
+        expected, found = (one.eval()(**batch.inputs).adapters["seg"]["mask_logits"] for one in (model, fetched))
+    assert expected.numel() > 0 and expected.std() > 0
+    assert torch.equal(expected, found)
 
 
 def test_a_revision_is_loaded_by_its_name(hub, tmp_path):
