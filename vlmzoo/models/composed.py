@@ -134,12 +134,15 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise nothing: transformers' own parts initialise themselves, timm's are born initialised."""
 
-    def embed(self, input_ids: Tensor, pixel_values: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def embed(
+        self, input_ids: Tensor, pixel_values: Tensor | None, image_index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Embed tokens and put the features of the images in place of their placeholders.
 
         Args:
             input_ids: ``(B, T)``, with N placeholders for each image.
             pixel_values: ``(images, 3, H, W)`` in the order of the placeholders, or None.
+            image_index: as for :meth:`forward`.
 
         Returns:
             The embeddings ``(B, T, D)`` and the features ``(images, N, D)``.
@@ -153,6 +156,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             _check_placeholders(is_image, num_images=0, num_tokens=0)
             return (embeddings + self._look_at_nothing() if self._must_look else embeddings), None
         features = self.image_features(pixel_values).to(embeddings)
+        if image_index is not None:
+            features = features[image_index]
         _check_placeholders(is_image, num_images=features.shape[0], num_tokens=features.shape[1])
         return embeddings.masked_scatter(is_image.unsqueeze(-1), features), features
 
@@ -164,6 +169,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         cache: Any = None,
         inputs_embeds: Tensor | None = None,
         pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
         labels: Tensor | None = None,
         return_logits: bool = True,
         logits_to_keep: int | Tensor = 0,
@@ -182,6 +188,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             cache: the key-value cache; images enter with the first call only.
             inputs_embeds: ``(B, T, D)`` in place of ``input_ids``.
             pixel_values: ``(images, 3, H, W)`` over the whole batch, in the order of the placeholders.
+            image_index: ``(shown,)``, which image stands at each place of one, in their order, so that an image that
+                several rows show is encoded once; None shows each once.
             labels: ``(B, T)``, ``input_ids`` at targets and -100 elsewhere; asks for ``logprobs`` and ``loss``.
             return_logits: False leaves the logits out, so that ``(B, T, V)`` never exists.
             logits_to_keep: logits of the last so many positions only; 0 for all.
@@ -208,6 +216,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             cache=cache,
             inputs_embeds=inputs_embeds,
             pixel_values=pixel_values,
+            image_index=image_index,
             **kwargs,
         )
         result = self._conclude(
@@ -240,6 +249,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         cache: Any = None,
         inputs_embeds: Tensor | None = None,
         pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Any, Tensor | None]:
         """Run everything but the head; return the decoder's outputs and the features of the images."""
@@ -247,7 +257,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         if inputs_embeds is None:
             if input_ids is None:
                 raise ShapeError("Exactly one of `input_ids` and `inputs_embeds` must be given, but neither is.")
-            inputs_embeds, features = self.embed(input_ids, pixel_values)
+            inputs_embeds, features = self.embed(input_ids, pixel_values, image_index)
         outputs = self.get_decoder()(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask if cache is not None else _needed(attention_mask),

@@ -6,7 +6,7 @@ the reference, summed over the targets, in nats.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,8 @@ from vlmzoo.data.preference_rows import layout_of
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.objectives._contrasts import ANCHORS, CONTRASTS, REJECTED_ANCHORS, preferred_roles, roles_of
-from vlmzoo.outputs import IGNORED_LABEL, Batch, LossOutput, VlmOutput
+from vlmzoo.objectives._scored_rows import ScoredRows
+from vlmzoo.outputs import Batch, LossOutput, VlmOutput
 
 __all__ = ["PreferenceObjective", "preference_loss"]
 
@@ -167,13 +168,14 @@ class PreferenceObjective:
         Args:
             outputs: with ``logprobs`` ``(B, T)``.
             batch: with ``labels`` ``(B, T)`` among its inputs and, among its targets, ``rows``: the places ``(P,)`` of
-                the rows of each role, and ``reference_logprobs`` ``(B,)``, each row's sum over its targets.
+                the rows of each role, and ``reference_logprobs`` ``(B,)``, each row's sum over its targets (only
+                ``reference_free`` without anchors does without).
             denominators: of the whole step: ``pairs``, and ``preferred_tokens`` for the SFT term.
 
         Raises:
             ShapeError: if rows are missing, or a row that takes part has no target.
         """
-        scored = _Rows.of(outputs, batch, averages=self.loss == "ipo" or self.length_normalised)
+        scored = ScoredRows.of(outputs, batch, averages=self.loss == "ipo" or self.length_normalised)
         missing = [role for role in self.roles if role not in scored.places]
         if missing:
             raise ShapeError(
@@ -200,7 +202,7 @@ class PreferenceObjective:
         assert self.loss != "kto_pair"
         return preference_loss(margin, dpo_beta=self.dpo_beta, loss=self.loss, label_smoothing=self.label_smoothing)
 
-    def _preference(self, scored: "_Rows") -> Tensor:
+    def _preference(self, scored: ScoredRows) -> Tensor:
         """Return each pair's own loss, ``(P,)``."""
         ratio: Callable[[str], Tensor] = scored.policy if self.reference_free else scored.ratio
         if self.loss == "kto_pair":
@@ -213,7 +215,7 @@ class PreferenceObjective:
             terms.append(weight * self._phi(ratio(term.better) - ratio(term.worse)))
         return torch.stack(terms).sum(dim=0)
 
-    def _anchor(self, name: str, scored: "_Rows") -> Tensor:
+    def _anchor(self, name: str, scored: ScoredRows) -> Tensor:
         """Return the anchor of each pair, ``(P,)``: a preference over, or under, the row's own reference."""
         key = self.strategy, self.mode
         weights = (ANCHORS if name == "anchor" else REJECTED_ANCHORS)[key]
@@ -225,7 +227,7 @@ class PreferenceObjective:
         total = torch.stack(terms).sum(dim=0)
         return -total if name == "reference_neg_anchor" else total
 
-    def _sft(self, scored: "_Rows", denominators: Mapping[str, float]) -> Tensor:
+    def _sft(self, scored: ScoredRows, denominators: Mapping[str, float]) -> Tensor:
         """Return this micro-batch's share of the preferred rows' negative log-likelihood, ``()``."""
         places = torch.cat([scored.places[role] for role in preferred_roles(self.mode)])
         nats = -scored.sums[places]
@@ -234,66 +236,17 @@ class PreferenceObjective:
             return (nats / scored.lengths[places]).sum() / (per_pair * max(denominators["pairs"], 1.0))
         return nats.sum() / max(denominators["preferred_tokens"], 1.0)
 
-    def _rewards(self, scored: "_Rows") -> dict[str, Tensor]:
+    def _rewards(self, scored: ScoredRows) -> dict[str, Tensor]:
         """Return implicit rewards of each pair, ``(P,)`` each; the other side is the first term's worse row."""
         worse = "rejected" if "rejected" in scored.places else CONTRASTS[self.strategy, self.mode][0].worse
-        chosen, other = self.dpo_beta * scored.ratio("chosen"), self.dpo_beta * scored.ratio(worse)
+        gained = scored.policy if scored.reference is None else scored.ratio
+        chosen, other = self.dpo_beta * gained("chosen"), self.dpo_beta * gained(worse)
         return {
             "reward_chosen": chosen,
             "reward_rejected": other,
             "reward_margin": chosen - other,
             "reward_accuracy": (chosen > other).float(),
         }
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of a batch: log-probabilities summed, or averaged, over each one's targets; all ``(B,)``."""
-
-    sums: Tensor
-    reference: Tensor
-    lengths: Tensor
-    places: Mapping[str, Tensor]
-    averages: bool
-
-    @classmethod
-    def of(cls, outputs: VlmOutput, batch: Batch, *, averages: bool) -> "_Rows":
-        labels = batch.inputs["labels"]
-        if outputs.logprobs is None or outputs.logprobs.shape != labels.shape:
-            found = None if outputs.logprobs is None else tuple(outputs.logprobs.shape)
-            raise ShapeError(f"`logprobs` must have the shape of `labels`, {tuple(labels.shape)}, but has {found}.")
-        lengths = (labels[:, 1:] != IGNORED_LABEL).sum(dim=1)
-        places = {role: torch.as_tensor(rows, device=labels.device) for role, rows in _rows(batch).items()}
-        used = torch.cat(list(places.values())) if places else lengths.new_zeros(0)
-        if bool((lengths[used] == 0).any()):
-            empty = sorted({int(place) for place in used[lengths[used] == 0]})
-            raise ShapeError(
-                f"Every row of a preference must have a target, but rows {empty} have none: their answers are empty, "
-                "or all their tokens are masked. Leave such pairs out."
-            )
-        reference = batch.targets["reference_logprobs"]
-        if reference.shape != lengths.shape:
-            raise ShapeError(
-                f"`reference_logprobs` must have one sum for each of the {lengths.shape[0]} rows, but has shape "
-                f"{tuple(reference.shape)} instead."
-            )
-        sums = outputs.logprobs.sum(dim=1)
-        return cls(sums=sums, reference=reference.to(sums), lengths=lengths, places=places, averages=averages)
-
-    def policy(self, role: str) -> Tensor:
-        """Return the policy's log-probabilities of the rows of a role, ``(P,)``."""
-        rows = self.places[role]
-        return self.sums[rows] / self.lengths[rows] if self.averages else self.sums[rows]
-
-    def ratio(self, role: str) -> Tensor:
-        """Return the log-ratios of the rows of a role, ``(P,)``."""
-        rows = self.places[role]
-        differences = self.sums[rows] - self.reference[rows]
-        return differences / self.lengths[rows] if self.averages else differences
-
-
-def _rows(batch: Batch) -> Mapping[str, Any]:
-    return batch.targets.get("rows", {})
 
 
 def _kto_pair(chosen: Tensor, rejected: Tensor, *, dpo_beta: float) -> Tensor:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from vlmzoo.data.packing import Segments
 from vlmzoo.models.adapting import AdapterMixin
+from vlmzoo.models.native.shared_images import show_again
 from vlmzoo.models.native.table import NATIVE, native_base
 from vlmzoo.models.packed import place_rows
 from vlmzoo.outputs import VlmOutput
@@ -41,6 +42,7 @@ class NativeMixin(AdapterMixin):
         temperature: float = 1.0,
         return_entropy: bool = False,
         return_dict: bool | None = None,
+        image_index: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """Run the model.
@@ -55,6 +57,8 @@ class NativeMixin(AdapterMixin):
             temperature: divides the logits behind ``logprobs`` and ``entropy``, not those that are returned.
             return_entropy: True adds ``entropy`` at the targets.
             return_dict: False gives a tuple.
+            image_index: ``(shown,)``, which image stands at each place of one, in their order, so that an image that
+                several rows show is encoded once; None shows each once.
             kwargs: inputs of adapters; what is left is passed to transformers' inner model.
         """
         adapter_inputs = self._take_adapter_inputs(kwargs)
@@ -69,6 +73,8 @@ class NativeMixin(AdapterMixin):
         if self._must_look and kwargs.get("pixel_values") is None and kwargs.get("inputs_embeds") is None:
             kwargs["inputs_embeds"] = self.get_input_embeddings()(input_ids) + self._look_at_nothing()
             read = None  # a base takes one of the two
+        if image_index is not None:
+            show_again(inner, kwargs, image_index)
         outputs = inner(input_ids=read, attention_mask=attention_mask, return_dict=True, **kwargs)
         result: VlmOutput = self._conclude(
             outputs,
