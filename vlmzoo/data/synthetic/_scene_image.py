@@ -14,7 +14,7 @@ from vlmzoo.data.synthetic._scene import Scene, SceneObject
 from vlmzoo.data.synthetic._scene_rules import COLORS
 from vlmzoo.geometry import Mask
 
-__all__ = ["draw_scene", "object_mask"]
+__all__ = ["INSIDE", "draw_scene", "object_mask"]
 
 _Plane = NDArray[np.float64]
 _GROUND, _NOISE = 200, 32  # the background's grey levels: from the first, as many as the second
@@ -31,7 +31,7 @@ def _star(x: _Plane, y: _Plane) -> NDArray[np.bool_]:
     return (across - notch[0]) * edge_y - (along - notch[1]) * edge_x <= 0
 
 
-_INSIDE: Mapping[str, Callable[[_Plane, _Plane], NDArray[np.bool_]]] = {
+INSIDE: Mapping[str, Callable[[_Plane, _Plane], NDArray[np.bool_]]] = {
     "circle": lambda x, y: x * x + y * y <= 1,
     "square": lambda x, y: np.maximum(abs(x), abs(y)) <= 0.9,
     "triangle": lambda x, y: (y <= 0.9) & (2 * abs(x) <= y + 1),
@@ -70,4 +70,4 @@ def _window(item: SceneObject) -> tuple[NDArray[np.bool_], slice, slice]:
     rows, columns = (slice(math.floor(c - half), math.ceil(c + half)) for c in (item.y_px, item.x_px))
     y = (np.arange(rows.start, rows.stop) + 0.5 - item.y_px)[:, None] / half
     x = (np.arange(columns.start, columns.stop) + 0.5 - item.x_px)[None, :] / half
-    return _INSIDE[item.shape](*np.broadcast_arrays(x, y)), rows, columns
+    return INSIDE[item.shape](*np.broadcast_arrays(x, y)), rows, columns
