@@ -10,6 +10,7 @@ from vlmzoo.config import (
     AuditConfig,
     EvalConfig,
     RunConfig,
+    StudyConfig,
     SweepConfig,
     list_configs,
     load_config,
@@ -18,6 +19,7 @@ from vlmzoo.config.files import read_config_file
 from vlmzoo.experience.curriculum import steps_of_phases
 from vlmzoo.runs import train_run
 from vlmzoo.runs.journal import read_journal
+from vlmzoo.runs.study import plan_study
 from vlmzoo.runs.sweep import plan_arms
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
@@ -25,7 +27,7 @@ FILES = sorted(FOLDER.rglob("*.yaml"))
 SCHEMAS = {"eval": EvalConfig, "audit": AuditConfig}
 SHRINKABLE = ("eagle", "fast", "s2h", "tiny")
 """Folders for whose runs a card's miniature and the registries' smallest examples can stand."""
-STUDIES = {"supervisions": SweepConfig, "num_examples": AlignmentConfig}
+STUDIES = {"supervisions": SweepConfig, "arms": StudyConfig, "num_examples": AlignmentConfig}
 """Schemas of what is no training run, by a key that only they have."""
 
 
@@ -55,6 +57,17 @@ def test_every_sweep_can_be_planned(path):
     config = load_config(path, schema=SweepConfig)
     arms = plan_arms(config)
     assert len(arms) == len(config.supervisions) * len(config.budgets) * len(config.seeds)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if schema_of(path) is StudyConfig],
+    ids=lambda path: path.relative_to(FOLDER).as_posix(),
+)
+def test_every_study_can_be_planned(path):
+    config = load_config(path, schema=StudyConfig)
+    starts = 1 if config.start is None else 2
+    assert len(plan_study(config)) == (len(config.arms) + starts - 1) * len(config.seeds)
 
 
 def curricula():

@@ -1,4 +1,4 @@
-"""The command line, for people: ``vlmzoo list | info | generate | train | sweep | eval | data | tiny | verify …``.
+"""The command line, for people: ``vlmzoo list | info | train | sweep | study | eval | data | tiny | verify …``.
 
 Each command imports what it needs when it runs, so that ``vlmzoo --help`` is quick.
 """
@@ -46,6 +46,7 @@ app.command()(commands.info)
 app.command()(commands.generate)
 app.command()(commands.train)
 app.command()(commands.sweep)
+app.command()(commands.study)
 app.command("eval")(commands.evaluate)
 app.command()(commands.tiny)
 app.command()(commands.verify)

@@ -18,6 +18,7 @@ __all__ = [
     "info",
     "list_models",
     "push",
+    "study",
     "sweep",
     "tiny",
     "train",
@@ -136,6 +137,19 @@ def sweep(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
     from vlmzoo.runs import sweep_run
 
     sweep_run(checked)
+
+
+def study(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Train several arms from the same start with several seeds, and compare what they answer."""
+    from vlmzoo.config import StudyConfig, load_config
+
+    checked = load_config(config, overrides or [], schema=StudyConfig)
+    if dry_run:
+        _print_config(checked)
+        return
+    from vlmzoo.runs import study_run
+
+    study_run(checked)
 
 
 def evaluate(

@@ -4,10 +4,11 @@ from vlmzoo.config.files import find_config, list_configs
 from vlmzoo.config.loading import load_config, parse_overrides
 from vlmzoo.config.resolved import dump_resolved
 from vlmzoo.config.schema import AuditConfig, EvalConfig, HubConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig
-from vlmzoo.config.studies import AlignmentConfig, SweepConfig
+from vlmzoo.config.studies import AlignmentConfig, ArmConfig, StudyConfig, SweepConfig
 
 __all__ = [
     "AlignmentConfig",
+    "ArmConfig",
     "AuditConfig",
     "EvalConfig",
     "HubConfig",
@@ -15,6 +16,7 @@ __all__ = [
     "OptimConfig",
     "RunConfig",
     "ScheduleConfig",
+    "StudyConfig",
     "SweepConfig",
     "dump_resolved",
     "find_config",

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vlmzoo.config.schema import Count, ModelConfig, Spec
 
-__all__ = ["AlignmentConfig", "SweepConfig"]
+__all__ = ["AlignmentConfig", "ArmConfig", "StudyConfig", "SweepConfig"]
 
 
 class _Strict(BaseModel):
@@ -38,6 +38,38 @@ class SweepConfig(_Strict):
     """Gets a folder for each run, ``summary.json``, ``summary.md`` and ``accuracy.png``."""
     title: str | None = None
     """Heading of the table; None takes the folder's name."""
+
+
+class ArmConfig(_Strict):
+    """One way of training that a study compares."""
+
+    run: str
+    """Its run: a file or a name, as `load_config` takes it."""
+    overrides: list[str] = Field(default_factory=lambda: list[str]())
+    """Dotted overrides of that run, e.g. ``objective.kl_coef=0``."""
+
+
+class StudyConfig(_Strict):
+    """Several ways of training that begin with the same weights, each with the same seeds, compared in one table."""
+
+    start: ArmConfig | None = None
+    """Trained first with each seed; every arm begins where it ends. None: each arm begins as its run says."""
+    arms: dict[str, ArmConfig] = Field(min_length=1)
+    """What is compared, by name, in the order of the table."""
+    seeds: list[Count] = Field(default_factory=lambda: [0], min_length=1)
+    """Each arm runs once with each."""
+    comparisons: list[tuple[str, str]] = Field(default_factory=lambda: list[tuple[str, str]]())
+    """Pairs of names whose difference is told question by question; ``start`` names the start."""
+    journal: list[str] = Field(default_factory=lambda: list[str]())
+    """Columns of the journal that are told, as means over the first and over the last tenth of the steps."""
+    publish: str | None = None
+    """A Markdown file that gets the finished table, with command, versions and date; None writes none."""
+    output_dir: str
+    """Gets a folder for each run, ``summary.json`` and ``summary.md``."""
+    title: str | None = None
+    """Heading of the table; None takes the folder's name."""
+    notes: list[str] = Field(default_factory=lambda: list[str]())
+    """What a reader must know to judge the figures, a sentence each."""
 
 
 class AlignmentConfig(_Strict):

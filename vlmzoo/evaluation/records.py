@@ -7,13 +7,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlmzoo.data.conversations import text_of
 from vlmzoo.data.json_lines import read_json_lines, write_whole
 from vlmzoo.errors import DataError
+from vlmzoo.evaluation.generation import Completion
+from vlmzoo.scoring import Score
+from vlmzoo.types import Sample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
-__all__ = ["Generation", "claim_folder", "model_digest", "read_generations"]
+__all__ = ["Generation", "claim_folder", "generation_of", "model_digest", "read_generations"]
 
 _SAMPLED_VALUES = 64  # of each tensor: training moves them all, so a few tell two models apart
 _VOLATILE = ("_name_or_path", "transformers_version")  # where a model lies and who wrote it, not what it is
@@ -48,6 +52,21 @@ class Generation:
     def to_dict(self) -> dict[str, Any]:
         """Return the line of ``generations.jsonl``."""
         return asdict(self)
+
+
+def generation_of(sample: Sample, completion: Completion, scores: Mapping[str, Score]) -> Generation:
+    """Score what a model said to a question."""
+    return Generation(
+        id=sample.id,
+        prompt=text_of(sample.messages),
+        completion=completion.text,
+        reference=sample.reference,
+        scores={name: float(score(completion.text, sample.reference)) for name, score in scores.items()},
+        num_prompt_tokens=completion.num_prompt_tokens,
+        num_completion_tokens=completion.num_completion_tokens,
+        finished=completion.finished,
+        meta=dict(sample.meta),
+    )
 
 
 def read_generations(path: Path) -> list[Generation]:

@@ -6,13 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmzoo.data.conversations import text_of
 from vlmzoo.data.json_lines import JsonLinesWriter
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import AnsweringBenchmark, Benchmark, Expected
-from vlmzoo.evaluation.generation import Completion, complete
-from vlmzoo.evaluation.records import Generation, claim_folder, model_digest, read_generations
-from vlmzoo.scoring import Score
+from vlmzoo.evaluation.generation import complete
+from vlmzoo.evaluation.records import Generation, claim_folder, generation_of, model_digest, read_generations
 from vlmzoo.scoring.statistics import Interval, bootstrap_interval
 from vlmzoo.types import Sample
 
@@ -130,21 +128,7 @@ def _answer(
         return
     completions = complete(model, processor, batch, max_new_tokens=benchmark.max_new_tokens)
     for sample, completion in zip(batch, completions, strict=True):
-        yield _scored(sample, completion, benchmark.scores)
-
-
-def _scored(sample: Sample, completion: Completion, scores: Mapping[str, Score]) -> Generation:
-    return Generation(
-        id=sample.id,
-        prompt=text_of(sample.messages),
-        completion=completion.text,
-        reference=sample.reference,
-        scores={name: float(score(completion.text, sample.reference)) for name, score in scores.items()},
-        num_prompt_tokens=completion.num_prompt_tokens,
-        num_completion_tokens=completion.num_completion_tokens,
-        finished=completion.finished,
-        meta=dict(sample.meta),
-    )
+        yield generation_of(sample, completion, benchmark.scores)
 
 
 def _intervals(generations: Sequence[Generation], benchmark: Benchmark, *, seed: int) -> Mapping[str, Interval]:

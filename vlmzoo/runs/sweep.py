@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -14,6 +13,7 @@ from vlmzoo.data.json_lines import write_whole
 from vlmzoo.errors import ConfigError, VlmzooError
 from vlmzoo.experience.curriculum import steps_of_phases
 from vlmzoo.runs.folder import RunFolder
+from vlmzoo.runs.series import is_done, tell
 from vlmzoo.runs.sweep_summary import Summary, summarise
 from vlmzoo.runs.train import train_run
 
@@ -102,9 +102,9 @@ def sweep_run(config: SweepConfig) -> Summary | None:
     finished: list[Arm] = []
     summary = None
     for number, arm in enumerate(arms, start=1):
-        _tell(f"{number}/{len(arms)}: {arm.supervision}, {arm.budget:,} presentations, seed {arm.seed}")
+        tell(f"{number}/{len(arms)}: {arm.supervision}, {arm.budget:,} presentations, seed {arm.seed}")
         if not all(_make(config, run) for run in arm.runs):
-            _tell("Stopped; the same command goes on from there.")
+            tell("Stopped; the same command goes on from there.")
             return None
         finished.append(arm)
         answers = {(one.supervision, one.budget, one.seed): one.folder.evaluation for one in finished}
@@ -142,7 +142,7 @@ def _runs(config: SweepConfig, base: RunConfig, supervision: str, budget: int, s
 
 def _make(config: SweepConfig, run: RunConfig) -> bool:
     """Train and evaluate one run, unless that is done; say whether it came to its end."""
-    if _is_done(run):
+    if is_done(run):
         return True
     if not config.launch:
         return bool(train_run(run).summary)
@@ -156,18 +156,4 @@ def _make(config: SweepConfig, run: RunConfig) -> bool:
         raise ConfigError(f"`launch` must be a command that can be started, but {error}.") from error
     if code:
         raise VlmzooError(f"`{' '.join(words)}` ended with code {code}; what it printed stands above.")
-    return _is_done(run)
-
-
-def _is_done(run: RunConfig) -> bool:
-    """Say whether the run's folder holds the report of this very configuration."""
-    folder = RunFolder(run.output_dir)
-    try:
-        known: dict[str, Any] = json.loads(folder.config.read_text(encoding="utf-8"))["config"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return folder.report_json.is_file() and known == run.model_dump(mode="json")
-
-
-def _tell(sentence: str) -> None:
-    Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return is_done(run)

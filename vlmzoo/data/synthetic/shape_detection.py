@@ -33,13 +33,13 @@ class _Detection:
         scene: its first query names the category.
         category: e.g. ``red square``.
         boxes: of the objects of the category, in thousandths.
-        told: what a target says, which noise may have spoiled.
+        told: boxes and confidences that a target says, which noise may have spoiled.
     """
 
     scene: Scene
     category: str
     boxes: tuple[Edges, ...]
-    told: tuple[Edges, ...]
+    told: tuple[tuple[Edges, float], ...]
 
 
 @TASKS.register(
@@ -61,6 +61,8 @@ class ShapeDetection:
         step: boxes are rounded to multiples of this, in thousandths of the side.
         jitter: targets of training lie off by up to so many steps at each edge.
         wrong_object: share of training targets that are the box of another object.
+        confidences: what training targets say of a box, each as often as the others, whatever the box is worth.
+        shots: so many pictures of each category, which come again and again; None for ever new ones.
         wording: ``compact``, or ``full`` with the released prompt.
 
     Raises:
@@ -77,6 +79,8 @@ class ShapeDetection:
         step: int = 50,
         jitter: int = 0,
         wrong_object: float = 0.0,
+        confidences: Sequence[float] = (1,),
+        shots: int | None = None,
         wording: Literal["compact", "full"] = "compact",
     ) -> None:
         check_choice("labels", labels, ("base", "novel", "all"))
@@ -88,18 +92,26 @@ class ShapeDetection:
                 "`step` must divide 1000, `wrong_object` lie within 0 and 1 and `jitter` be zero or more, but they are "
                 f"{step}, {wrong_object} and {jitter} instead."
             )
+        if not confidences or (shots is not None and shots < 1):
+            raise ConfigError(
+                "`confidences` must hold a number, and `shots` be positive or null, but they are "
+                f"{list(confidences)} and {shots} instead."
+            )
         self.name, self.level = _NAME, "simple"
+        self.confidences, self.shots = tuple(confidences), shots
         self.labels, self.canvas_px, self.grid = labels, canvas_px, grid
         self.num_objects, self.step = (num_objects[0], num_objects[1]), step
         self.jitter, self.wrong_object, self.wording = jitter, wrong_object, wording
 
     def instance(self, seed: int, index: int) -> _Detection:
         """Draw one scene: a function of the options, ``seed`` and ``index`` alone."""
+        if self.shots is not None:
+            index %= self.shots * len(self._categories)
         draws = Draws(self.name, self.labels, seed, index)
         cell = self.canvas_px / self.grid
         count = draws.integer(*self.num_objects)
         cells = draws.distinct(range(self.grid * self.grid), count)
-        asked = self._category(draws)
+        asked = self._category(draws) if self.shots is None else self._categories[index % len(self._categories)]
         kinds = [asked, *(self._any_pair(draws) for _ in range(count - 1))]
         objects = tuple(self._object(draws, pair, place, cell) for pair, place in zip(kinds, cells, strict=True))
         scene = Scene(
@@ -135,11 +147,13 @@ class ShapeDetection:
     def response(self, instance: _Detection, kind: Kind, *, cot: bool = True) -> str:
         """Return the target: the thought names the category, the answer has the boxes, which noise may have spoiled."""
         thought = instance.category if cot else ""
-        return f"<think>{thought}</think><answer>{_listed(instance.told)}</answer>"
+        told = [{"Position": list(box), "Confidence": confidence} for box, confidence in instance.told]
+        return f"<think>{thought}</think><answer>{told}</answer>"
 
     def answer(self, instance: _Detection) -> str:
         """Return the solution that rewards compare with."""
-        return f"<answer>{_listed(instance.boxes)}</answer>"
+        boxes: list[dict[str, Any]] = [{"Position": list(box), "Confidence": 1} for box in instance.boxes]
+        return f"<answer>{boxes}</answer>"
 
     def image(self, instance: _Detection, *, mode: ImageMode = "RGB") -> Image:
         """Draw the scene; ``P`` is the same picture with a palette."""
@@ -161,11 +175,25 @@ class ShapeDetection:
             meta={"task": self.name, "category": instance.category, "coordinates": "norm1000"},
         )
 
+    @property
+    def category_names(self) -> list[str]:
+        """What is asked for, e.g. ``red square``, in a fixed order."""
+        return [" ".join(pair) for pair in self._categories]
+
+    @property
+    def _categories(self) -> list[tuple[str, str]]:
+        """The categories that are asked for, in a fixed order."""
+        pairs = [(color, shape) for color in range(_NUM_COLORS) for shape in range(len(_SHAPES))]
+        return [(list(COLORS)[color], _SHAPES[shape]) for color, shape in pairs if self._is_asked(color, shape)]
+
+    def _is_asked(self, color: int, shape: int) -> bool:
+        is_novel = (color + shape) % 3 == 0  # every colour and every shape occurs on both sides
+        return self.labels == "all" or is_novel == (self.labels == "novel")
+
     def _category(self, draws: Draws) -> tuple[str, str]:
         while True:
             color, shape = draws.integer(0, _NUM_COLORS - 1), draws.integer(0, len(_SHAPES) - 1)
-            is_novel = (color + shape) % 3 == 0  # every colour and every shape occurs on both sides
-            if self.labels == "all" or is_novel == (self.labels == "novel"):
+            if self._is_asked(color, shape):
                 return list(COLORS)[color], _SHAPES[shape]
 
     def _any_pair(self, draws: Draws) -> tuple[str, str]:
@@ -185,13 +213,18 @@ class ShapeDetection:
         left, upper, right, lower = (round(e / self.canvas_px * _UNITS / self.step) * self.step for e in edges)
         return left, upper, right, lower
 
-    def _told(self, draws: Draws, wanted: Sequence[Edges], boxes: Sequence[Edges]) -> tuple[Edges, ...]:
+    def _told(self, draws: Draws, wanted: Sequence[Edges], boxes: Sequence[Edges]) -> tuple[tuple[Edges, float], ...]:
         if draws.fraction() < self.wrong_object and len(boxes) > len(wanted):
             others = [box for box in boxes if box not in wanted] or list(boxes)
             wanted = [others[draws.integer(0, len(others) - 1)]]
-        if not self.jitter:
-            return tuple(wanted)
-        return tuple(self._moved(draws, edges) for edges in wanted)
+        if self.jitter:
+            wanted = [self._moved(draws, edges) for edges in wanted]
+        return tuple((edges, self._confidence(draws)) for edges in wanted)
+
+    def _confidence(self, draws: Draws) -> float:
+        if len(self.confidences) == 1:
+            return self.confidences[0]
+        return self.confidences[draws.integer(0, len(self.confidences) - 1)]
 
     def _moved(self, draws: Draws, edges: Edges) -> Edges:
         """Move each edge by up to ``jitter`` steps, so that the box stays one."""
@@ -199,8 +232,3 @@ class ShapeDetection:
         left, upper = (min(max(e, 0), _UNITS - self.step) for e in moved[:2])
         right, lower = (min(max(e, low + self.step), _UNITS) for e, low in zip(moved[2:], (left, upper), strict=True))
         return left, upper, right, lower
-
-
-def _listed(boxes: Sequence[Edges]) -> str:
-    items: list[dict[str, Any]] = [{"Position": list(box), "Confidence": 1} for box in boxes]
-    return str(items)

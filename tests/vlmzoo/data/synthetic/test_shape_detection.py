@@ -65,12 +65,34 @@ def test_the_released_prompt_can_be_asked():
     assert "tags.The output answer format" in prompt
 
 
+def test_few_shots_come_again_with_each_category_as_often_as_the_others():
+    task = make(shots=2, labels="novel")
+    names = task.category_names
+    samples = [task.sample("image", 3, index) for index in range(4 * len(names))]
+    assert [sample.meta["category"] for sample in samples[: len(names)]] == names
+    first, again = samples[: 2 * len(names)], samples[2 * len(names) :]
+    assert [sample.reference for sample in first] == [sample.reference for sample in again]
+    assert len({sample.images[0].tobytes() for sample in first}) == 2 * len(names)
+
+
+def test_targets_say_confidences_that_mean_nothing_and_solutions_do_not():
+    task = make(confidences=[0, 0.5, 1])
+    samples = [task.sample("image", 0, index) for index in range(60)]
+    said = [float(text_of(sample).split("'Confidence': ")[1].split("}")[0]) for sample in samples]
+    assert {said.count(value) > 8 for value in (0, 0.5, 1)} == {True} and set(said) == {0, 0.5, 1}
+    assert all("'Confidence': 1}" in sample.reference for sample in samples)
+    plain = [make().sample("image", 0, index) for index in range(60)]
+    assert [sample.reference for sample in plain] == [sample.reference for sample in samples]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"labels": "bases"}, "labels"),
         ({"num_objects": [1, 9]}, "`num_objects` must be two numbers from 1 to 4"),
         ({"step": 33}, "`step` must divide 1000"),
+        ({"shots": 0}, "`shots` be positive or null, but they are .* 0"),
+        ({"confidences": []}, "`confidences` must hold a number"),
         ({"wrong_object": 1.5}, "`wrong_object` lie within 0 and 1"),
     ],
 )

@@ -1,0 +1,113 @@
+"""A study: several ways of training from the same start, with several seeds, compared question by question."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from vlmzoo.config import ArmConfig, ModelConfig, RunConfig, StudyConfig, load_config
+from vlmzoo.data.json_lines import write_whole
+from vlmzoo.errors import ConfigError
+from vlmzoo.runs.folder import RunFolder
+from vlmzoo.runs.series import is_done, tell
+from vlmzoo.runs.study_summary import START, StudySummary, summarise_study
+from vlmzoo.runs.train import train_run
+
+__all__ = ["StudyRun", "plan_study", "study_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun:
+    """One run of a study.
+
+    Args:
+        arm: its name; ``start`` for what the arms begin with.
+        seed: of the run.
+        config: what is trained.
+    """
+
+    arm: str
+    seed: int
+    config: RunConfig
+
+    @property
+    def folder(self) -> RunFolder:
+        """What the run leaves behind."""
+        return RunFolder(self.config.output_dir)
+
+
+def plan_study(config: StudyConfig) -> list[StudyRun]:
+    """Turn a study into runs in the order in which they are made: seed by seed, the start first.
+
+    Raises:
+        ConfigError: if a run cannot be read, arms are evaluated differently, or a comparison names no arm.
+    """
+    if START in config.arms:
+        raise ConfigError(f"`arms` must not name one `{START}`, which stands for what they begin with.")
+    if len(set(config.seeds)) < len(config.seeds):
+        raise ConfigError(f"`seeds` must name each once, but is {config.seeds} instead.")
+    known = [*([START] if config.start else []), *config.arms]
+    for name in (name for pair in config.comparisons for name in pair):
+        if name not in known:
+            raise ConfigError(f"`comparisons` must be of {', '.join(known)}, but one names `{name}` instead.")
+    runs = [run for seed in config.seeds for run in _runs_of(config, seed)]
+    labels = {run.arm: tuple(run.config.evaluation) for run in runs}
+    if len(set(labels.values())) > 1:
+        told = "; ".join(f"`{arm}`: {', '.join(found) or 'nothing'}" for arm, found in labels.items())
+        raise ConfigError(f"All runs of a study must be evaluated on the same labels, but they are on {told}.")
+    return runs
+
+
+def study_run(config: StudyConfig) -> StudySummary | None:
+    """Train and evaluate all runs of a study, and write the table; killed and run again, it goes on.
+
+    The summary is written anew after each run, from those that are finished.
+
+    Args:
+        config: of the study.
+
+    Returns:
+        The summary; None if the study was asked to stop before its end.
+
+    Raises:
+        ConfigError: if something of it cannot be built; before the first run.
+    """
+    runs = plan_study(config)
+    root = RunFolder(config.output_dir).ensure().root
+    finished: dict[tuple[str, int], RunFolder] = {}
+    summary = None
+    for number, run in enumerate(runs, start=1):
+        tell(f"{number}/{len(runs)}: {run.arm}, seed {run.seed}")
+        if not is_done(run.config) and not train_run(run.config).summary:
+            tell("Stopped; the same command goes on from there.")
+            return None
+        finished[run.arm, run.seed] = run.folder
+        summary = summarise_study(config, finished, expected=len(runs))
+        summary.write(root)
+    if summary is not None:
+        Console().print(summary.table())
+        if config.publish is not None:
+            write_whole(Path(config.publish), summary.markdown())
+    return summary
+
+
+def _runs_of(config: StudyConfig, seed: int) -> Iterator[StudyRun]:
+    model: ModelConfig | None = None
+    if config.start is not None:
+        start = _run(config, START, config.start, seed, None)
+        model = ModelConfig(path=str(start.folder.final), dtype=start.config.model.dtype)
+        yield start
+    for name, arm in config.arms.items():
+        yield _run(config, name, arm, seed, model)
+
+
+def _run(config: StudyConfig, name: str, arm: ArmConfig, seed: int, model: ModelConfig | None) -> StudyRun:
+    run = load_config(arm.run, arm.overrides)
+    changed = {
+        "model": run.model if model is None else model,
+        "seed": seed,
+        "output_dir": str(Path(config.output_dir) / name / f"seed{seed}"),
+        "title": f"{config.title or Path(config.output_dir).name}: {name}, seed {seed}",
+    }
+    return StudyRun(arm=name, seed=seed, config=run.model_copy(update=changed))
