@@ -34,6 +34,10 @@ class Sample:
             image, the image that comes last before the token. An empty mask is one that nothing belongs to.
         ignored_masks: pixels that nobody judged (label 255 of data sets), one mask or None for each of ``masks``; empty
             where all are judged.
+        rejected: the worse answer to the same question, whose better one is the last turn; None where nothing is
+            compared.
+        negative_images: pictures that contradict the better answer, one for each of ``images``; empty where there are
+            none.
         meta: anything else a report or a score wants to know, JSON-serialisable.
     """
 
@@ -43,6 +47,8 @@ class Sample:
     reference: Any = None
     masks: Sequence["Mask"] = ()
     ignored_masks: Sequence["Mask | None"] = ()
+    rejected: str | None = None
+    negative_images: Sequence[ImageLike] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

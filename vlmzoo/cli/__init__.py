@@ -59,6 +59,7 @@ data.command("s2h")(data_commands.data_s2h)
 data.command("check")(data_commands.data_check)
 data.command("unpack")(data_commands.data_unpack)
 data.command("verl")(data_commands.data_verl)
+data.command("reference")(data_commands.data_reference)
 app.add_typer(data, name="data")
 
 

@@ -18,7 +18,7 @@ from vlmzoo.errors import ConfigError
 if TYPE_CHECKING:
     from vlmzoo.data.checking import SourceReport
 
-__all__ = ["data_check", "data_s2h", "data_unpack", "data_verl"]
+__all__ = ["data_check", "data_reference", "data_s2h", "data_unpack", "data_verl"]
 
 _ROWS_BETWEEN_REPORTS = 100
 
@@ -151,6 +151,21 @@ def data_verl(
         raise ConfigError(f"`{config}` must have an `experience` with `source` and `rewards`, e.g. of type rollouts.")
     for path in export_verl(experience["source"], experience["rewards"], out, name=name, num=num):
         typer.echo(str(path))
+
+
+def data_reference(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config of a run that learns from pairs.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file.")] = Path("reference.safetensors"),
+) -> None:
+    """Write what a run's starting model thinks of all its pairs, for `reference: precomputed`."""
+    from vlmzoo.config import load_config
+    from vlmzoo.config.schema import RunConfig
+    from vlmzoo.runs.reference import write_reference
+
+    with _progress("pairs") as report:
+        path = write_reference(load_config(config, overrides or [], schema=RunConfig), out, report=report)
+    typer.echo(str(path))
 
 
 def _source_of(config: str, overrides: list[str]) -> dict[str, Any]:

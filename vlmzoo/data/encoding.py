@@ -77,11 +77,12 @@ class SampleEncoding(_Processor):
         escaped = [self._escape_messages(messages) for messages in conversations]
         return super().apply_chat_template(escaped if is_batched else escaped[0], **kwargs)
 
-    def encode(self, sample: Sample) -> dict[str, Any]:
+    def encode(self, sample: Sample, *, pictures: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
         """Encode one conversation for training.
 
         Args:
             sample: with an image for each image block.
+            pictures: what :meth:`encode_images` made of its images, where that is known.
 
         Returns:
             ``input_ids`` and ``labels``, lists of T integers (labels are -100 outside what the assistant says), what
@@ -92,7 +93,7 @@ class SampleEncoding(_Processor):
             DataError: if image blocks and images differ in number, an image is over the limit, or nothing is to be
                 learned.
         """
-        return self._encode(sample, is_prompt=False)
+        return self._encode(sample, is_prompt=False, pictures=pictures)
 
     def encode_prompt(self, sample: Sample) -> dict[str, Any]:
         """Encode one conversation that the assistant is to go on with.
@@ -111,11 +112,14 @@ class SampleEncoding(_Processor):
             raise DataError(f"A prompt must end with a user's turn, but sample `{sample.id}` does not.")
         return self._encode(sample, is_prompt=True)
 
-    def _encode(self, sample: Sample, *, is_prompt: bool) -> dict[str, Any]:
+    def _encode(
+        self, sample: Sample, *, is_prompt: bool, pictures: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Any]:
         for inputs in self.adapter_inputs.values():
             sample = inputs.prepare(sample)
         self._check_images(sample)
-        pictures = self.encode_images(sample.images)
+        if pictures is None:
+            pictures = self.encode_images(sample.images)
         ids, is_target = self._tokenise(sample, is_prompt=is_prompt)
         if is_prompt:
             is_target[:] = False

@@ -6,20 +6,43 @@ nobody has taken is simply prepared again after a restart.
 
 import random
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from vlmzoo.data.encoding import SampleEncoding
+from vlmzoo.data.adapter_inputs import AdapterInputs
 from vlmzoo.data.sources import STRETCH, Source
 from vlmzoo.distributed import rank, world_size
 from vlmzoo.errors import DataError
+from vlmzoo.types import Sample
 
-__all__ = ["Row", "RowFetcher", "position_at"]
+__all__ = ["Encoder", "Row", "RowFetcher", "position_at"]
+
+
+class Encoder(Protocol):
+    """Makes rows of samples: a processor, or what encodes several rows of one sample."""
+
+    @property
+    def padding_id(self) -> int:
+        """The id that fills gaps."""
+        ...
+
+    @property
+    def adapter_inputs(self) -> Mapping[str, AdapterInputs]:
+        """What makes the inputs of the attached adapters, by label."""
+        ...
+
+    def encode(self, sample: Sample) -> dict[str, Any]:
+        """Encode one sample; ``input_ids`` are those of its longest row.
+
+        Raises:
+            DataError: if the sample is corrupt.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +72,7 @@ class RowFetcher:
     """
 
     def __init__(
-        self, source: Source, processor: SampleEncoding, *, seed: int, num_workers: int = 0, prefetch: int = 16
+        self, source: Source, processor: Encoder, *, seed: int, num_workers: int = 0, prefetch: int = 16
     ) -> None:
         self.rows = _Rows(source, processor)
         self.seed = seed
@@ -85,7 +108,7 @@ def _outlive_the_signal(worker: int) -> None:
 class _Rows(Dataset[Row]):
     """A source as torch's loaders want it; faults of a row are values, so that a worker outlives them."""
 
-    def __init__(self, source: Source, processor: SampleEncoding) -> None:
+    def __init__(self, source: Source, processor: Encoder) -> None:
         self.source = source
         self.processor = processor
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from vlmzoo.data.collation import Collator, LengthPolicy
-from vlmzoo.data.encoding import SampleEncoding
-from vlmzoo.data.fetching import Row, RowFetcher
+from vlmzoo.data.fetching import Encoder, Row, RowFetcher
 from vlmzoo.data.packing import PackedCollator, pack_rows
 from vlmzoo.data.sources import SOURCES, Source
 from vlmzoo.distributed import sum_over_ranks
@@ -75,7 +74,7 @@ class SupervisedExperience:
         packing: bool = False,
         packing_window: int = 256,
         num_workers: int = 0,
-        processor: SampleEncoding,
+        processor: Encoder,
         micro_batch_size: int,
         accumulation_steps: int = 1,
         seed: int = 0,

@@ -162,6 +162,11 @@ class PreferenceObjective:
         """Roles that a batch must have rows for."""
         return roles_of(self.strategy, self.mode)
 
+    @property
+    def preferred_roles(self) -> list[str]:
+        """Roles of the rows whose targets ``preferred_tokens`` counts."""
+        return preferred_roles(self.mode)
+
     def __call__(self, outputs: VlmOutput, batch: Batch, denominators: Mapping[str, float]) -> LossOutput:
         """Compute this micro-batch's share of the loss, in nats.
 

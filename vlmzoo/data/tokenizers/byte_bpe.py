@@ -25,7 +25,8 @@ def byte_bpe_tokenizer(
     """Train a tokenizer on what synthetic tasks say.
 
     Args:
-        corpus: synthetic tasks, ``{type: name, …}``, each with the ``kind`` of example to read.
+        corpus: synthetic tasks, ``{type: name, …}``, each with the ``kind`` of example to read; or sources,
+            ``{source: {type: name, …}}``.
         vocab_size: pieces at most, special tokens and the 256 bytes included.
         num_samples: conversations read from each task.
         seed: of the instances.
