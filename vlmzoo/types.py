@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from vlmzoo.geometry import Mask
+    from vlmzoo.geometry import Box, Mask
 
 __all__ = ["Content", "ImageLike", "Message", "Role", "Sample", "assistant", "user"]
 
@@ -38,6 +38,9 @@ class Sample:
             compared.
         negative_images: pictures that contradict the better answer, one for each of ``images``; empty where there are
             none.
+        boxes: one entry for each ``[LOC]`` that the assistant says, in their order: the boxes of the object in the
+            original frame of its image, the image that comes last before the token; None where nobody drew any.
+        heat_masks: likewise for each ``[LOC]``, the pixels of the object; None, or nothing at all, where nobody did.
         meta: anything else a report or a score wants to know, JSON-serialisable.
     """
 
@@ -49,6 +52,8 @@ class Sample:
     ignored_masks: Sequence["Mask | None"] = ()
     rejected: str | None = None
     negative_images: Sequence[ImageLike] = ()
+    boxes: Sequence["Sequence[Box] | None"] = ()
+    heat_masks: Sequence["Mask | None"] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vlmzoo.blocks.decoders import Features, ImageRecipe, MaskDecoder
+from vlmzoo.blocks.decoders import Features, ImageEncoding, ImageRecipe
 from vlmzoo.distributed import world_size
 from vlmzoo.geometry import Frame
 
@@ -104,7 +104,7 @@ class ImageFeatures:
         self.num_encoded = 0
         self._kept: OrderedDict[tuple[object, ...], Features] = OrderedDict()
 
-    def __call__(self, decoder: MaskDecoder, pixels: Tensor, keys: Sequence[tuple[int, int]]) -> Features:
+    def __call__(self, decoder: ImageEncoding, pixels: Tensor, keys: Sequence[tuple[int, int]]) -> Features:
         """Return the features of pictures.
 
         Args:
@@ -125,7 +125,7 @@ class ImageFeatures:
             return self._kept_or_encoded(decoder, pixels, [(*key, *state) for key in keys], encoder)
 
     def _kept_or_encoded(
-        self, decoder: MaskDecoder, pixels: Tensor, keys: Sequence[tuple[object, ...]], encoder: Sequence[Tensor]
+        self, decoder: ImageEncoding, pixels: Tensor, keys: Sequence[tuple[object, ...]], encoder: Sequence[Tensor]
     ) -> Features:
         new = {key: place for place, key in enumerate(keys) if key not in self._kept}
         found = {key: self._kept[key] for key in keys if key in self._kept}
@@ -141,7 +141,7 @@ class ImageFeatures:
             self._kept.popitem(last=False)
         return tuple(torch.cat(parts) for parts in zip(*(found[key] for key in keys), strict=True))
 
-    def _encode(self, decoder: MaskDecoder, pixels: Tensor, encoder: Sequence[Tensor]) -> Features:
+    def _encode(self, decoder: ImageEncoding, pixels: Tensor, encoder: Sequence[Tensor]) -> Features:
         device = pixels.device
         modules = [decoder.get_submodule(part.rstrip(".")) for part in decoder.encoder_parts]
         if self.offload:

@@ -3,7 +3,7 @@
 Letters: B rows, I pictures, K masks, P pixels of all masks, S side of the decoder's input.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vlmzoo.adapters._seg_images import prepare_picture
+from vlmzoo.adapters._token_images import owners_of_tokens
 from vlmzoo.blocks.decoders import ImageRecipe
 from vlmzoo.data.adapter_inputs import AdapterBatch, AdapterInputs
 from vlmzoo.data.images import load_image
@@ -18,7 +19,7 @@ from vlmzoo.errors import DataError
 from vlmzoo.geometry import Mask
 from vlmzoo.types import Sample
 
-__all__ = ["INPUT_NAMES", "SegInputs"]
+__all__ = ["INPUT_NAMES", "SegInputs", "mask_target"]
 
 INPUT_NAMES = ("seg_pixels", "seg_sizes", "seg_keys", "seg_images", "seg_last")
 
@@ -52,7 +53,7 @@ class SegInputs(AdapterInputs):
                 before it, or an image is too narrow for the decoder.
         """
         is_prompt = bool(sample.messages) and sample.messages[-1]["role"] == "user"
-        owners, last = self._images_of_tokens(sample)
+        owners, last = owners_of_tokens(sample, self.token)
         if not is_prompt and len(sample.masks) != len(owners):
             raise DataError(
                 f"Sample `{sample.id}` says {self.token} {len(owners)} times, but has {len(sample.masks)} masks; give "
@@ -69,7 +70,7 @@ class SegInputs(AdapterInputs):
         for number, mask in enumerate(() if is_prompt else sample.masks):
             size = prepared[place_of[owners[number]]].original
             ignored = sample.ignored_masks[number] if sample.ignored_masks else None
-            flat.append(_target_of(mask, ignored, size=size, sample=sample, number=number))
+            flat.append(mask_target(mask, ignored, size=size, sample=sample, number=number))
             sizes.append(size)
         return {
             "pixels": [one.pixels for one in prepared],
@@ -111,30 +112,8 @@ class SegInputs(AdapterInputs):
             counts={"masks": float(len(masks))},
         )
 
-    def _images_of_tokens(self, sample: Sample) -> tuple[list[int], int]:
-        """Return the image of each ``[SEG]``, and the last image of all, or -1."""
-        owners, seen = [], -1
-        for role, block in _blocks(sample):
-            if block.get("type") == "image":
-                seen += 1
-            elif role == "assistant":
-                found = str(block.get("text", "")).count(self.token)
-                if found and seen < 0:
-                    raise DataError(
-                        f"Sample `{sample.id}` says {self.token} before any image; put its image before it."
-                    )
-                owners += [seen] * found
-        return owners, seen
 
-
-def _blocks(sample: Sample) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for message in sample.messages:
-        content = message["content"]
-        for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-            yield message["role"], block
-
-
-def _target_of(mask: Mask, ignored: Mask | None, *, size: tuple[int, int], sample: Sample, number: int) -> Tensor:
+def mask_target(mask: Mask, ignored: Mask | None, *, size: tuple[int, int], sample: Sample, number: int) -> Tensor:
     """Return a mask ``(H · W,)`` of 0, 1 and 255."""
     for one in (mask, ignored):
         if one is not None and (one.array.shape != size or one.frame.kind != "original"):

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from vlmzoo.adapters import ADAPTERS
 from vlmzoo.adapters._seg_images import ImageFeatures
 from vlmzoo.adapters._seg_inputs import INPUT_NAMES, SegInputs
+from vlmzoo.adapters._token_images import encoded_pictures, image_name, images_of_tokens, places_among
 from vlmzoo.adapters.contract import Adapter, AdapterContext, GenerationContext, Host
 from vlmzoo.blocks.decoders import DECODERS, MaskPrediction
 from vlmzoo.blocks.decoders.postprocess import logits_in_original
@@ -177,8 +178,8 @@ class SegAdapter(Adapter):
         if is_idle:  # every rank runs every module equally often, and has the same graph, down to the hidden states
             states, images = context.hidden_states[-1][:1, 0], images.new_zeros(1)
         prompts = self.text_hidden_fcs(states)
-        features = self._features(context.inputs, self._used(images))
-        found = self._decode(features, prompts, self._places(images), multimask=False)
+        features = self._features(context.inputs, images.unique())
+        found = self._decode(features, prompts, places_among(images), multimask=False)
         if is_idle:
             flat = found.logits.float().flatten()[:0]
             return {"mask_logits": flat, "mask_iou": found.iou[:0], "mask_prompts": prompts[:0]}
@@ -198,13 +199,15 @@ class SegAdapter(Adapter):
         num_rows = len(context.sequences)
         made: list[list[tuple[Mask, Tensor, int, float]]] = [[] for _ in range(num_rows)]
         places, states = context.places[self.token], context.states[self.token]
-        images = self._images_of(context)
+        images = images_of_tokens(
+            context, token=self.token, last=context.inputs["seg_last"], named=context.inputs["seg_images"]
+        )
         kept = [number for number, image in enumerate(images) if image >= 0]
         if kept:
             wanted = torch.tensor([images[number] for number in kept], device=states.device)
             prompts = self.text_hidden_fcs(states[kept])
-            features = self._features(context.inputs, self._used(wanted))
-            found = self._decode(features, prompts, self._places(wanted), multimask=self.multimask)
+            features = self._features(context.inputs, wanted.unique())
+            found = self._decode(features, prompts, places_among(wanted), multimask=self.multimask)
             best = found.iou.float().argmax(dim=1)  # (K,)
             scores = found.iou.float().gather(1, best[:, None]).squeeze(1).clamp(0, 1).tolist()
             chosen = found.logits[torch.arange(len(best), device=best.device), best].unsqueeze(1)
@@ -213,54 +216,16 @@ class SegAdapter(Adapter):
             for number, logits, key, score in zip(kept, whole, keys, scores, strict=True):
                 row, column = places[number].tolist()
                 array = (logits > 0).cpu().numpy()
-                frame = Frame.original(_name_of(key), width=array.shape[1], height=array.shape[0])
+                frame = Frame.original(image_name(key), width=array.shape[1], height=array.shape[0])
                 made[row].append((Mask(array, frame=frame), logits, column, score))
         names = ("masks", "mask_logits", "mask_columns", "mask_scores")
         return {name: [[found[place] for found in row] for row in made] for place, name in enumerate(names)}
 
-    def _images_of(self, context: GenerationContext) -> list[int]:
-        """Return the picture of each token found: those in prompts are named, new ones mean the last of their row."""
-        places, inputs = context.places[self.token].tolist(), context.inputs
-        repeats = len(context.sequences) // len(inputs["seg_last"])  # completions of one prompt
-        last, named = inputs["seg_last"].tolist(), inputs["seg_images"].tolist()
-        in_prompt: dict[int, int] = {}
-        for row, column in places:
-            in_prompt[row] = in_prompt.get(row, 0) + (column < context.prompt_length)
-        starts, total = {}, 0
-        for prompt in range(len(last)):
-            starts[prompt] = total
-            total += in_prompt.get(prompt * repeats, 0)
-        if total != len(named):
-            raise ShapeError(
-                f"`seg_images` must name the picture of each of the {total} {self.token} tokens in the prompts, but "
-                f"has {len(named)} entries; make the prompts with the model's own processor."
-            )
-        images, used = [], dict.fromkeys(range(len(context.sequences)), 0)
-        for row, column in places:
-            prompt = row // repeats
-            if column < context.prompt_length:
-                images.append(named[starts[prompt] + used[row]])
-                used[row] += 1
-            else:
-                images.append(last[prompt])
-        return images
-
-    def _used(self, images: Tensor) -> Tensor:
-        """Return the pictures that are needed, each once."""
-        return images.unique()
-
-    def _places(self, images: Tensor) -> Tensor:
-        """Return where among the needed pictures each mask's stands."""
-        return images.unique(return_inverse=True)[1]
-
     def _features(self, inputs: Mapping[str, Tensor], used: Tensor) -> tuple[Tensor, ...]:
-        """Encode the pictures that are needed; where there is none, a blank one."""
-        pixels, keys = inputs["seg_pixels"], inputs["seg_keys"]
-        if not len(pixels):
-            side = self.decoder.recipe.size
-            pixels, keys = pixels.new_zeros(1, 3, side, side), keys.new_zeros(1, 2)
-        pairs = [(int(first), int(second)) for first, second in keys[used].tolist()]
-        return self.features(self.decoder, pixels[used], pairs)
+        side = self.decoder.recipe.size
+        return encoded_pictures(
+            self.features, self.decoder, inputs["seg_pixels"], inputs["seg_keys"], used=used, side=side
+        )
 
     def _decode(
         self, features: Sequence[Tensor], prompts: Tensor, places: Tensor, *, multimask: bool
@@ -294,8 +259,3 @@ class SegAdapter(Adapter):
 
 def _spec_of(decoder: str | Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": decoder} if isinstance(decoder, str) else decoder
-
-
-def _name_of(key: Sequence[int]) -> str:
-    """Return a name that pictures of the same content share."""
-    return "image " + "".join(f"{number & 0xFFFFFFFFFFFFFFFF:016x}" for number in key)

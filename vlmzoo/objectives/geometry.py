@@ -24,6 +24,7 @@ IGNORED_PIXEL = 255
 
 _LISA_SCALE, _LISA_EPS = 1000.0, 1e-6
 _LISA_COUNT_EPS = 1e-8
+_NAMES = {"mask": ("mask_logits", "masks", "mask_sizes"), "heat": ("heat_logits", "heat_masks", "heat_sizes")}
 
 
 def mask_bce(logits: Tensor, targets: Tensor) -> Tensor:
@@ -87,18 +88,23 @@ class _MaskObjective:
         normaliser: ``global`` divides by the masks of the whole step, over all micro-batches and ranks;
             ``micro_batch`` by those of this one and averages over micro-batches and ranks by their number of
             sequences, as the authors do.
+        of: ``mask`` for masks, as the seg adapter makes them; ``heat`` for the heat maps of the search adapter, of
+            which those without a truth do not count.
 
     Raises:
-        ConfigError: if ``normaliser`` is neither.
+        ConfigError: if an option is unknown.
     """
 
     adapter: str | None = None
     normaliser: Literal["global", "micro_batch"] = "global"
+    of: Literal["mask", "heat"] = "mask"
 
     def __post_init__(self) -> None:
         """Check the options."""
         if self.normaliser not in ("global", "micro_batch"):
             raise ConfigError(f"`normaliser` must be global or micro_batch, but is {self.normaliser!r} instead.")
+        if self.of not in _NAMES:
+            raise ConfigError(f"`of` must be mask or heat, but is {self.of!r} instead.")
 
     def _losses_of(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute the losses of n masks of equally many pixels: ``(n, P)`` and ``(n, P)`` to ``(n,)``."""
@@ -112,20 +118,22 @@ class _MaskObjective:
         Args:
             outputs: with ``mask_logits`` ``(P,)``, flat, among an adapter's outputs.
             batch: with targets ``masks`` ``(P,)`` and ``mask_sizes`` ``(K, 2)``, height and width of each.
-            denominators: ``masks`` and ``sequences`` of the whole step.
+            denominators: ``masks`` and ``sequences`` of the whole step. Heat maps have ``heat_logits``,
+                ``heat_masks`` and ``heat_sizes`` instead.
 
         Raises:
             ShapeError: if there are no mask logits, or not as many as targets.
         """
-        logits = _logits_of(outputs, self.adapter)
-        groups = list(_of_equal_size(logits, batch.targets["masks"], batch.targets["mask_sizes"]))
-        num_masks = sum(len(group) for group, _ in groups)
+        made, masks, sizes = _NAMES[self.of]
+        logits = _logits_of(outputs, self.adapter, name=made)
+        groups = list(_of_equal_size(logits, batch.targets[masks], batch.targets[sizes]))
         total = sum((self._losses_of(*group).sum() for group in groups), start=logits.sum() * 0.0)
         if self.normaliser == "micro_batch":
             share = len(batch.inputs["labels"]) / max(denominators["sequences"], 1.0)
+            num_masks = batch.counts.get(masks, sum(len(group) for group, _ in groups))
             loss = total * share / (num_masks + _LISA_COUNT_EPS)
         else:
-            loss = total / max(denominators.get("masks", 0.0), 1.0)
+            loss = total / max(denominators.get(masks, 0.0), 1.0)
         return LossOutput(loss=loss, metrics={"loss": loss.detach()})
 
 
@@ -196,13 +204,14 @@ def split_flat(flat: Tensor, sizes: Tensor) -> Sequence[Tensor]:
     return [flat[start:stop].reshape(pair) for (start, stop), pair in zip(pairwise(edges), pairs, strict=True)]
 
 
-def _logits_of(outputs: VlmOutput, adapter: str | None) -> Tensor:
+def _logits_of(outputs: VlmOutput, adapter: str | None, *, name: str) -> Tensor:
     """Return the flat logits of the adapter that is meant, in float32."""
     made = outputs.adapters or {}
-    found = [label for label, values in made.items() if "mask_logits" in values and adapter in (None, label)]
+    found = [label for label, values in made.items() if name in values and adapter in (None, label)]
     if len(found) != 1:
+        wanted = "seg" if name == "mask_logits" else "search"
         raise ShapeError(
-            f"Exactly one adapter must have made `mask_logits`, but {found or 'none'} did; attach the adapter `seg`, "
+            f"Exactly one adapter must have made `{name}`, but {found or 'none'} did; attach the adapter `{wanted}`, "
             "or name the one that is meant in the objective's `adapter`."
         )
-    return made[found[0]]["mask_logits"].float()
+    return made[found[0]][name].float()

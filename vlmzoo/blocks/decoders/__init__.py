@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vlmzoo.registry import Registry
 
-__all__ = ["DECODERS", "Features", "ImageRecipe", "MaskDecoder", "MaskPrediction"]
+__all__ = ["DECODERS", "Features", "ImageEncoding", "ImageRecipe", "MaskDecoder", "MaskPrediction"]
 
 Features = tuple[Tensor, ...]
 """What an image becomes: tensors that all begin with I, so that they can be indexed, kept and repeated."""
@@ -54,7 +54,18 @@ class MaskPrediction:
     iou: Tensor
 
 
-class MaskDecoder(nn.Module):
+class ImageEncoding(nn.Module):
+    """A module with an image encoder inside, whose features can be kept."""
+
+    encoder_parts: Sequence[str] = ("image_encoder.",)
+    """Beginnings of the names of the image encoder's parameters."""
+
+    @abstractmethod
+    def encode_images(self, pixels: Tensor) -> Features:
+        """Encode pictures: ``(I, 3, S, S)``, prepared as it wants them, to tensors that begin with I."""
+
+
+class MaskDecoder(ImageEncoding):
     """What every mask decoder is: it says how pictures are prepared, encodes them, and turns prompts into masks."""
 
     recipe: ImageRecipe
@@ -65,12 +76,6 @@ class MaskDecoder(nn.Module):
     """M where several masks are asked for."""
     trainable_parts: Sequence[str] = ("mask_decoder.",)
     """Beginnings of the names of the parameters that learn by default; the image encoder is never one of them."""
-    encoder_parts: Sequence[str] = ("image_encoder.",)
-    """Beginnings of the names of the image encoder's parameters."""
-
-    @abstractmethod
-    def encode_images(self, pixels: Tensor) -> Features:
-        """Encode pictures: ``(I, 3, S, S)``, prepared by the recipe, to tensors that begin with I."""
 
     @abstractmethod
     def decode(self, features: Sequence[Tensor], prompts: Tensor, *, multimask: bool = False) -> MaskPrediction:

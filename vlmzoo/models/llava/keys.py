@@ -1,4 +1,4 @@
-"""Under which names the LLaVA family is published: the authors' own, the three of transformers, and LISA's.
+"""Under which names the LLaVA family is published: the authors' own, the three of transformers, LISA's and SEAL's.
 
 Ours are ``encoder.vision.*``, ``projector.*`` and ``language_model.*``. The last block and the last norm of CLIP, which
 LLaVA does not read (``select_layer: -2``), are part of every release and of our model.
@@ -106,7 +106,39 @@ _LISA = KeyTable(
     },
 )
 
-TABLES = {table.layout: table for table in (_LLAVA, _LLAVA_HF_4, _LLAVA_HF_5, _LLAVA_HF_5_FILES, _LISA)}
+_DETECTOR_PARTS = ("owlvit", "visual_projection", "prompt_encoder", "mask_decoder")
+
+_SEAL_VSM = KeyTable(
+    layout="seal_vsm",
+    source="craigwu/seal_vsm_7b; penghao-wu/vstar@4ede664, VisualSearch/model/VSM.py; what its merge script writes",
+    renames={
+        **_LLAVA.renames,
+        **{f"model.{part}.{{rest:path}}": f"adapters.search.decoder.{part}.{{rest:path}}" for part in _DETECTOR_PARTS},
+        **{
+            f"model.text_hidden_fcs_{kind}.0.{{rest:path}}": f"adapters.search.text_hidden_fcs_{kind}.{{rest:path}}"
+            for kind in ("det", "seg")
+        },
+    },
+    drops={
+        **_LLAVA.drops,
+        "model.owlvit.vision_model.embeddings.position_ids": "OWL-ViT's position ids, which only count",
+        "model.owlvit.box_bias": "computed from the grid",
+    },
+)
+
+_SEAL_VQA = KeyTable(
+    layout="seal_vqa",
+    source="craigwu/seal_vqa_7b and FaST's switch; penghao-wu/vstar@4ede664, LLaVA/llava/model/llava_arch.py",
+    renames={
+        **_LLAVA.renames,
+        "model.mm_projector_object.{rest:path}": "adapters.switch.projector.{rest:path}",
+    },
+    drops=_LLAVA.drops,
+)
+
+TABLES = {
+    table.layout: table for table in (_LLAVA, _LLAVA_HF_4, _LLAVA_HF_5, _LLAVA_HF_5_FILES, _LISA, _SEAL_VSM, _SEAL_VQA)
+}
 """The layouts that a card of this family may name."""
 
 CLIP = KeyTable(

@@ -1,4 +1,4 @@
-"""Filling a mask decoder with published weights, or with nothing."""
+"""Filling a mask decoder, or a detector, with published weights, or with nothing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vlmzoo.errors import CheckpointError
 from vlmzoo.models._shards import iterate_tensors, shapes_in, tensors_in
 from vlmzoo.models.keys import KeyReport, compare_keys, nearest_layout
+from vlmzoo.models.owlvit_keys import OWLVIT
 from vlmzoo.models.sam.keys import TABLES
 
 __all__ = ["hf_state_dict", "load_published"]
@@ -18,7 +19,7 @@ _COPIED = "shared_image_embedding.positional_embedding"
 
 @torch.no_grad()
 def load_published(decoder: nn.Module, source: str | Path) -> KeyReport:
-    """Fill a SAM decoder with published weights: with all that it takes, and with nothing else.
+    """Fill a SAM decoder, or OWL-ViT's tower, with published weights: with all that it takes, and with nothing else.
 
     Args:
         decoder: of the same sizes; one on the meta device is checked, and stays without weights.
@@ -34,7 +35,7 @@ def load_published(decoder: nn.Module, source: str | Path) -> KeyReport:
     if not path.exists():
         raise CheckpointError(
             f"The weights `{path}` do not exist; download sam_vit_b, _l or _h from facebookresearch/segment-anything, "
-            "or a facebook/sam-vit-* folder, and give its path."
+            "a facebook/sam-vit-* folder, or google/owlvit-base-patch16 for a detector, and give its path."
         )
     files = [path] if path.is_file() else []
     if files:
@@ -44,7 +45,7 @@ def load_published(decoder: nn.Module, source: str | Path) -> KeyReport:
         shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     state = decoder.state_dict()
     expected = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    table = nearest_layout(TABLES, shapes)
+    table = nearest_layout({**TABLES, OWLVIT.layout: OWLVIT}, shapes)
     report = compare_keys(expected, [(table, shapes)])
     report.require_clean(path)
     for name, tensor in table.dict_to_ours(tensors).items():
