@@ -14,24 +14,25 @@ MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded: 100 megapixels are 300 MB of RGB."""
 
 
-def load_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def load_image(image: ImageLike, *, max_pixels: int = MAX_PIXELS, keep_alpha: bool = False) -> Image.Image:
     """Return an RGB image.
 
     Args:
         image: a file, or an image already opened.
         max_pixels: refuse larger ones by their header alone.
+        keep_alpha: return RGBA images as they are.
 
     Raises:
         DataError: if the file is missing, is no image, is cut off, or is too large.
     """
     if isinstance(image, Image.Image):
-        return _decode(image, "image in memory", max_pixels)
+        return _decode(image, "image in memory", max_pixels, keep_alpha=keep_alpha)
     path = Path(image)
     if not path.is_file():
         raise DataError(f"Image `{path}` does not exist; check the path, or the folder that relative paths start from.")
     try:
         with Image.open(path) as opened:
-            return _decode(opened, f"image `{path}`", max_pixels)
+            return _decode(opened, f"image `{path}`", max_pixels, keep_alpha=keep_alpha)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise DataError(f"Image `{path}` cannot be opened ({error}); replace it or leave its row out.") from error
 
@@ -55,7 +56,7 @@ def pad_to_square(
     return padded
 
 
-def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _decode(image: Image.Image, name: str, max_pixels: int, *, keep_alpha: bool) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(
@@ -63,6 +64,6 @@ def _decode(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
             "`max_pixels`."
         )
     try:
-        return image.convert("RGB")
+        return image.convert("RGBA" if keep_alpha and image.mode == "RGBA" else "RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"The {name} cannot be decoded ({error}); replace it or leave its row out.") from error

@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlmzoo.data.balancing import BalancedOrder
 from vlmzoo.data.collation import LengthPolicy
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.data.encoding import SampleEncoding
 from vlmzoo.data.fetching import position_at
 from vlmzoo.data.sources import Source
 from vlmzoo.distributed import gather_over_ranks, rank, world_size
-from vlmzoo.errors import DataError
+from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.types import Sample
 
-__all__ = ["AskedPrompt", "PromptStream"]
+__all__ = ["AskedPrompt", "PromptStream", "balanced_order"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +47,21 @@ class PromptStream:
         lengths: what becomes of a prompt that is too long.
         corrupt_limit: share of corrupt rows that are named, counted and passed over; above it the run fails.
         seed: of the shuffling.
+        order: of rows in balanced batches, in place of the shuffling.
     """
 
     def __init__(
-        self, source: Source, processor: SampleEncoding, *, lengths: LengthPolicy, corrupt_limit: float, seed: int
+        self,
+        source: Source,
+        processor: SampleEncoding,
+        *,
+        lengths: LengthPolicy,
+        corrupt_limit: float,
+        seed: int,
+        order: BalancedOrder | None = None,
     ) -> None:
         self.source, self.processor, self.lengths = source, processor, lengths
-        self.corrupt_limit, self.seed = corrupt_limit, seed
+        self.corrupt_limit, self.seed, self.order = corrupt_limit, seed, order
         self.cursor = 0
         self.num_corrupt = 0
         self._ready: dict[int, AskedPrompt] = {}
@@ -103,7 +112,11 @@ class PromptStream:
         self.forget()
 
     def _read(self, place: int) -> AskedPrompt:
-        sample = prompt_of(self.source.sample(position_at(place, size=self.source.size, seed=self.seed)))
+        if self.order is None:
+            position = position_at(place, size=self.source.size, seed=self.seed)
+        else:
+            position = self.order.row(place)
+        sample = prompt_of(self.source.sample(position))
         if sample.reference is None:
             raise DataError(f"Sample `{sample.id}` must have a `reference` that rewards compare with, but has none.")
         return AskedPrompt(sample=sample, encoded=self.processor.encode_prompt(sample))
@@ -128,3 +141,31 @@ class PromptStream:
                 f"({self.corrupt_limit:.1%}) allows; the last: {error} Clean the data with `vlmzoo data check "
                 "--write-clean`, or raise the limit."
             ) from error
+
+
+def balanced_order(source: Source, spec: Mapping[str, Any], *, batch_size: int, seed: int) -> BalancedOrder:
+    """Return an order of a source's rows in which every batch holds as many of each class.
+
+    Args:
+        source: finite; its ``labels`` are read if it has some, else the references of all rows.
+        spec: ``{classes: [[yes], [no]], seed: 1}``, both optional.
+        batch_size: prompts of a batch.
+        seed: unless the spec names one.
+
+    Raises:
+        ConfigError: if the source has no end, an option is unknown, or a class has no rows.
+    """
+    unknown = set(spec) - {"classes", "seed"}
+    if unknown:
+        raise ConfigError(f"`prompts.balance` takes classes and seed, but has {sorted(unknown)}, too.")
+    if source.size is None:
+        raise ConfigError("`prompts.balance` must have a source with an end, but this one has none.")
+    labels: Any = getattr(source, "labels", None)
+    if labels is None:
+        labels = [source.sample(position).reference for position in range(source.size)]
+    order = BalancedOrder(
+        labels, classes=spec.get("classes", ("yes", "no")), batch_size=batch_size, seed=int(spec.get("seed", seed))
+    )
+    if order.left_out:
+        logger.warning("Rows of no class are never drawn: %s.", dict(order.left_out))
+    return order

@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,20 @@ class ParquetRows:
         group = self._group(number)
         (record,) = group.slice(index - (self._ends[number - 1] if number else 0), 1).to_pylist()
         return {key: value for key, value in record.items() if not key.startswith("__index_level_")}
+
+    def columns(self, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Iterate over some columns of all rows, without reading the others.
+
+        Raises:
+            DataError: if one is missing.
+        """
+        with _pyarrow_parquet().ParquetFile(self.path) as file:
+            missing = sorted(set(names) - set(file.schema_arrow.names))
+            if missing:
+                found = ", ".join(file.schema_arrow.names)
+                raise DataError(f"Data file `{self.path}` must have columns {missing}, but has {found} instead.")
+            for batch in file.iter_batches(columns=list(names)):
+                yield from zip(*(batch.column(name).to_pylist() for name in names), strict=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the kept row groups behind: a worker reads its own."""

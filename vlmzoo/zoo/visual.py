@@ -31,7 +31,9 @@ class Visual:
     values: int
 
 
-def resize_to_budget(size: ImageSize, *, factor: int, min_pixels: int, max_pixels: int) -> ImageSize:
+def resize_to_budget(
+    size: ImageSize, *, factor: int, min_pixels: int, max_pixels: int, at_least_one: bool = False
+) -> ImageSize:
     """Return the size to which Qwen-VL's processor brings an image.
 
     Both sides become multiples of ``factor``, the area falls within the budget, the aspect stays as near as it can.
@@ -42,6 +44,8 @@ def resize_to_budget(size: ImageSize, *, factor: int, min_pixels: int, max_pixel
         factor: side of the square that becomes one visual token, in pixels.
         min_pixels: smallest area.
         max_pixels: largest area.
+        at_least_one: whether a side is one square before areas are compared, as qwen-vl-utils has it; else a side that
+            rounds to nothing makes the image grow.
 
     Raises:
         ConfigError: if one side is more than 200 times the other.
@@ -50,6 +54,8 @@ def resize_to_budget(size: ImageSize, *, factor: int, min_pixels: int, max_pixel
     if max(height, width) > _LARGEST_ASPECT * min(height, width):
         raise ConfigError(f"One side of an image must be at most {_LARGEST_ASPECT} times the other, but it is {size}.")
     rounded = round(height / factor) * factor, round(width / factor) * factor
+    if at_least_one:
+        rounded = max(factor, rounded[0]), max(factor, rounded[1])
     if rounded[0] * rounded[1] > max_pixels:
         shrink = math.sqrt(height * width / max_pixels)
         return tuple(max(factor, math.floor(side / shrink / factor) * factor) for side in size)  # type: ignore[return-value]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.vlmzoo.adapters.bases import make_base
+from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES
 from vlmzoo.objectives import OBJECTIVES
@@ -272,7 +273,7 @@ def test_a_row_without_a_reference_is_corrupt(policy, tmp_path):
         ({"reference": "frozen"}, "`reference` must be one of .*Did you mean `frozen_"),
         ({"reference": "lora_off"}, "needs a model with LoRA, but this one has none; use `frozen_copy`"),
         ({"reference": "precomputed"}, "is for completions that exist beforehand"),
-        ({"prompts": {"max": 3}}, "`prompts` takes max_tokens, on_too_long and corrupt_limit"),
+        ({"prompts": {"max": 3}}, "`prompts` takes max_tokens, on_too_long, corrupt_limit, balance"),
         ({"engine": {"type": "in_process", "batch_size": 0}}, "`batch_size` of the engine must be positive"),
     ],
 )
@@ -284,3 +285,35 @@ def test_bad_options_are_refused(policy, options, sentence):
 def test_a_frozen_copy_must_have_been_made():
     with pytest.raises(ConfigError, match="needs a frozen copy of the policy"):
         make(make_policy(), reference="frozen_copy")
+
+
+PAIRS = {"type": "twin_pairs", "root": str(TINY / "twin"), "split": "all"}
+BALANCED = {"source": PAIRS, "prompts": {"balance": {"classes": ["yes", "no"]}}, "num_prompts": 4}
+
+
+def labels_of(experience, places):
+    return [experience.prompts.prompt(place).sample.reference for place in places]
+
+
+def test_batches_are_balanced_and_go_on_as_they_would_have(policy):
+    whole, first, second = (make(policy, micro_batch_size=6, accumulation_steps=2, **BALANCED) for _ in range(3))
+    rows = rows_of(take(whole, 6))
+    for start in (0, 4, 8):
+        assert sorted(labels_of(whole, range(start, start + 4))) == ["no", "no", "yes", "yes"]
+    head = rows_of(take(first, 3))
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert head + rows_of(take(second, 3)) == rows
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"num_prompts": 3, "num_rollouts": 2}, "must have a multiple of 2 rows"),
+        ({"prompts": {"balance": {"classes": ["yes", "maybe"]}}}, r"\['maybe'\] has none"),
+        ({"prompts": {"balance": {"class": ["yes"]}}}, "takes classes and seed"),
+        ({"source": SOURCE}, "must have a source with an end"),
+    ],
+)
+def test_balances_that_cannot_be_are_refused(policy, options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        make(policy, micro_batch_size=2, accumulation_steps=1, **(BALANCED | options))

@@ -78,7 +78,7 @@ class SameOrNot:
         hue_step: how far the hue of a hard negative lies off, in turns, at least and at most.
         shapes: how many shapes there are at most; the last ones are left for tests of what was never seen.
         canvas_px: side of a view.
-        yes_share: share of pairs of one thing.
+        yes_share: share of pairs of one thing; at 0.5 exactly one of the questions 2k and 2k + 1.
         wrong_target: share of training targets that say something else; references are never spoiled by it.
         random_reference: the control: references, but not answers, are thrown by a coin.
 
@@ -125,7 +125,7 @@ class SameOrNot:
         first, name = self._thing(number), f"{self.split}/{number}"
         negative = _drawn_kind(draws, self.negatives)
         if self.ask == "pair":
-            flags = [draws.fraction() < self.yes_share]
+            flags = [self._is_same(draws, seed, index)]
             answer = "yes" if flags[0] else "no"
         else:
             count = draws.integer(0, 3)
@@ -205,6 +205,12 @@ class SameOrNot:
     @property
     def _choices(self) -> tuple[str, ...]:
         return {"pair": ("yes", "no"), "count": ("0", "1", "2", "3"), "shape": SHAPES[: self.shapes]}[self.ask]
+
+    def _is_same(self, draws: Draws, seed: int, index: int) -> bool:
+        """Say whether a pair is of one thing; at equal shares, one of each two questions is."""
+        if self.yes_share == 0.5:
+            return Draws(self.name, self.split, "order", seed, index // 2).coin() == bool(index % 2)
+        return draws.fraction() < self.yes_share
 
     def _thing(self, number: int) -> Instance:
         thing = draw_instance(Draws(self.name, self.split, "thing", number), self.attributes)
