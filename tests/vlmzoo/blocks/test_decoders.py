@@ -145,6 +145,22 @@ def test_transformers_runs_our_weights_under_its_names(hf_model):
     assert back.keys() == decoder.state_dict().keys()
 
 
+@torch.no_grad()
+def test_boxes_prompt_our_weights_as_transformers_prompts_them(hf_model):
+    """Its processor scales boxes itself; here they are in pixels of the input already."""
+    ours = make_decoder()
+    hf_model.load_state_dict(hf_state_dict(ours.state_dict()), strict=True)
+    pixels = make_pixels((80, 80))
+    boxes = torch.tensor([[3.0, 5.0, 40.0, 61.0], [0.0, 0.0, 79.0, 79.0]])
+    theirs = hf_model(pixel_values=pixels, input_boxes=boxes.unsqueeze(0), multimask_output=False)
+    features = tuple(feature.expand(2, *feature.shape[1:]) for feature in ours.encode_images(pixels))
+    found = ours.decode(features, ours.embed_boxes(boxes))
+    torch.testing.assert_close(found.logits[:, 0], theirs.pred_masks[0, :, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.iou[:, 0], theirs.iou_scores[0, :, 0], atol=1e-4, rtol=0)
+    with pytest.raises(ShapeError, match=r"Boxes must have the shape \(K, 4\)"):
+        ours.embed_boxes(torch.zeros(4))
+
+
 @pytest.mark.parametrize("layout", ["sam", "sam_hf", "folder"])
 def test_published_weights_fill_a_decoder(layout, tmp_path):
     source, target = make_decoder(seed=1), make_decoder(seed=2)

@@ -35,7 +35,7 @@ _TINY = {
 
 @DECODERS.register("sam", source=_SOURCE, tiny=_TINY)
 class SamDecoder(MaskDecoder):
-    """Image encoder, prompt encoder and mask decoder of Segment Anything; an embedding is the only prompt.
+    """Image encoder, prompt encoder and mask decoder of Segment Anything; embeddings and boxes are its prompts.
 
     Parameters bear the names of the released ``.pth`` files.
 
@@ -141,6 +141,10 @@ class SamDecoder(MaskDecoder):
         positions = self.prompt_encoder.image_positions()
         logits, iou = self.mask_decoder(features[0], positions, sparse=sparse, dense=dense, multimask=multimask)
         return MaskPrediction(logits=logits, iou=iou)
+
+    def embed_boxes(self, boxes_xyxy_px: Tensor) -> Tensor:
+        """Return the prompts of boxes in pixels of the input: ``(K, 4)`` to ``(K, 2, C)``."""
+        return self.prompt_encoder.embed_boxes(boxes_xyxy_px, image_size=self.recipe.size)
 
 
 @DECODERS.register("sam-vit-b", source=_SOURCE, tiny=_TINY)

@@ -1,6 +1,6 @@
-"""SAM's prompt encoder, for prompts that are embeddings already.
+"""SAM's prompt encoder, for prompts that are embeddings already, and for boxes.
 
-Letters: K masks, P tokens of a prompt, C width, (h, w) grid of the image features.
+Letters: K masks, P tokens of a prompt, C width, (h, w) grid of the image features, S side of the decoder's input.
 """
 
 import math
@@ -18,8 +18,8 @@ class PromptEncoder(nn.Module):
     """Gives a mask decoder its prompts, its positions, and what stands for "no mask was drawn".
 
     Source: Segment Anything, arXiv:2304.02643, appendix A; LISA, arXiv:2308.00692, section 3.2, puts the embedding of
-    a token in the place of points and boxes. The weights for points, boxes and drawn masks are held, so that released
-    files fit and are written again whole, and are not used.
+    a token in the place of points and boxes. The weights for points and drawn masks are held, so that released files
+    fit and are written again whole, and are not used.
 
     Args:
         dim: C.
@@ -63,6 +63,27 @@ class PromptEncoder(nn.Module):
         dense = self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(sparse), -1, self.grid_size, self.grid_size)
         return sparse, dense
 
+    def embed_boxes(self, boxes_xyxy_px: Tensor, *, image_size: int) -> Tensor:
+        """Return the prompts of boxes: two tokens each, their corners.
+
+        Source: Segment Anything, arXiv:2304.02643, appendix A, "Prompt encoder".
+
+        Args:
+            boxes_xyxy_px: ``(K, 4)``, in pixels of the decoder's input.
+            image_size: S.
+
+        Returns:
+            ``(K, 2, C)``.
+
+        Raises:
+            ShapeError: if a box has not four numbers.
+        """
+        if boxes_xyxy_px.ndim != 2 or boxes_xyxy_px.shape[1] != 4:
+            raise ShapeError(f"Boxes must have the shape (K, 4), but have {tuple(boxes_xyxy_px.shape)} instead.")
+        corners = (boxes_xyxy_px.float().unflatten(1, (2, 2)) + 0.5) / image_size  # pixels are meant by their centres
+        kinds = torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
+        return self.pe_layer.at(corners).to(kinds.dtype) + kinds
+
     def image_positions(self) -> Tensor:
         """Return the positions of the grid's cells, ``(1, C, h, w)``."""
         return self.pe_layer(self.grid_size)
@@ -85,7 +106,10 @@ class RandomPositions(nn.Module):
         """Return ``(1, C, h, w)`` for a square grid."""
         matrix = self.positional_encoding_gaussian_matrix
         centres = (torch.arange(grid_size, device=matrix.device, dtype=torch.float32) + 0.5) / grid_size
-        y, x = torch.meshgrid(2 * centres - 1, 2 * centres - 1, indexing="ij")
-        angles = 2 * math.pi * (torch.stack([x, y], dim=-1) @ matrix.float())  # (h, w, C / 2)
-        encoded = torch.cat([angles.sin(), angles.cos()], dim=-1)
-        return encoded.movedim(-1, 0).unsqueeze(0).to(matrix.dtype)
+        y, x = torch.meshgrid(centres, centres, indexing="ij")
+        return self.at(torch.stack([x, y], dim=-1)).movedim(-1, 0).unsqueeze(0).to(matrix.dtype)
+
+    def at(self, points: Tensor) -> Tensor:
+        """Return the encoding of points, ``(…, 2)`` as fractions of the image's sides, x first: ``(…, C)``, float32."""
+        angles = 2 * math.pi * ((2 * points.float() - 1) @ self.positional_encoding_gaussian_matrix.float())
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
