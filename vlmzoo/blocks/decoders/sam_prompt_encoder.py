@@ -81,7 +81,8 @@ class PromptEncoder(nn.Module):
         if boxes_xyxy_px.ndim != 2 or boxes_xyxy_px.shape[1] != 4:
             raise ShapeError(f"Boxes must have the shape (K, 4), but have {tuple(boxes_xyxy_px.shape)} instead.")
         corners = (boxes_xyxy_px.float().unflatten(1, (2, 2)) + 0.5) / image_size  # pixels are meant by their centres
-        kinds = torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
+        first, second = (self.point_embeddings.get_parameter(f"{kind}.weight") for kind in (2, 3))
+        kinds = torch.cat([first, second])
         return self.pe_layer.at(corners).to(kinds.dtype) + kinds
 
     def image_positions(self) -> Tensor:

@@ -86,7 +86,11 @@ class VirftLisaSource:
             images=[image],
             id=f"{path.stem}/{number}",
             reference=solution,
-            meta={"coordinates": "norm1000", "box_xyxy_px": list(box)},
+            meta={
+                "coordinates": "norm1000",
+                "box_xyxy_px": list(box),
+                "polygons_px": [[list(point) for point in shape["points"]] for shape in shapes],
+            },
         )
 
 
