@@ -1,15 +1,18 @@
-"""``vlmzoo doctor``: what is installed, what this machine has, and what will therefore work."""
+"""``vlmzoo doctor``: what is installed and what will therefore work; ``doctor run``: what a run suffers from."""
 
 import importlib.metadata
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vlmzoo.errors import VlmzooError
+from vlmzoo.errors import ConfigError, VlmzooError
 
 __all__ = ["doctor", "extras_installed"]
 
@@ -20,12 +23,24 @@ _TOOLS = {
     "git": "runs note their commit; install git",
 }
 
+_SAME_LOSS = 1e-6
+"""How far a loss that is computed again may lie off, by the order of sums."""
+
 Row = tuple[str, str, str]
 """What was looked for, ``yes``, ``no`` or a version, and a remark."""
 
 
-def doctor() -> None:
-    """Say what is installed, what this machine has, and what will therefore work."""
+def doctor(
+    what: Annotated[str, typer.Argument(metavar="[run]", help="`run` looks at a run; nothing at this machine.")] = "",
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="`output_dir` of the run.")] = None,
+    step: Annotated[int | None, typer.Option("--step", min=1, help="Compute the loss of this step again.")] = None,
+) -> None:
+    """Say what this machine will do; or, with `run DIR`, what a run that learns from rollouts suffers from."""
+    if what not in ("", "run") or (what == "run") != (folder is not None) or (step is not None and folder is None):
+        raise ConfigError("`vlmzoo doctor` takes nothing, or `run DIR`, and `--step N` with it.")
+    if folder is not None:
+        _look_at_run(folder, step)
+        return
     console = Console()
     for title, rows in (
         ("versions", _versions()),
@@ -40,6 +55,31 @@ def doctor() -> None:
             table.add_row(escape(name), f"[{colour}]{escape(found)}[/{colour}]", escape(remark))
         if table.row_count:
             console.print(table, highlight=False)
+
+
+def _look_at_run(path: Path, step: int | None) -> None:
+    """Print what a run suffers from; leave with 1 if it does, or if a step's loss comes out otherwise."""
+    from vlmzoo.runs.diseases import diagnose
+    from vlmzoo.runs.flight import read_rollouts, replay_step
+    from vlmzoo.runs.folder import RunFolder
+
+    folder = RunFolder(path)
+    if step is not None:
+        replay = replay_step(folder, step)
+        typer.echo(f"step {step}: loss {replay.loss:.9g} from {replay.num_completions} recorded completions")
+        typer.echo(f"the journal says {replay.journal_loss:.9g}, {replay.difference:.2g} away")
+        if replay.difference > _SAME_LOSS * max(1.0, abs(replay.journal_loss)):
+            raise typer.Exit(1)
+        return
+    lines = read_rollouts(folder)
+    findings = diagnose(lines)
+    steps = {line["step"] for line in lines}
+    typer.echo(f"{len(lines):,} completions of {len(steps):,} steps, the last of them {max(steps)}")
+    for finding in findings:
+        typer.echo(f"{finding.name}\n  {finding.evidence}\n  {finding.way_out}")
+    if findings:
+        raise typer.Exit(1)
+    typer.echo("nothing found")
 
 
 def _versions() -> Iterator[Row]:

@@ -22,6 +22,7 @@ class Trajectory:
 
     Args:
         place: of its prompt.
+        number: among the completions of its prompt.
         ids: of the completion.
         logprobs: of each id when it was drawn.
         text: what rewards read.
@@ -41,6 +42,7 @@ class Trajectory:
     values: dict[str, float]
     group_rewards: list[float]
     reference_logprobs: list[float] | None = None
+    number: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return what :meth:`from_dict` takes."""
@@ -78,6 +80,7 @@ def batch_of(
     targets: dict[str, Any] = {
         "rewards": torch.tensor([one.reward for one in trajectories], dtype=torch.float32),
         "group_rewards": torch.tensor(rows, dtype=torch.float32),
+        "completions": torch.tensor([[one.place, one.number] for one in trajectories]),
         "behaviour_logprobs": _placed([one.logprobs for one in trajectories], starts, shape),
     }
     if all(one.reference_logprobs is not None for one in trajectories):

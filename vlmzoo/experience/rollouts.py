@@ -9,17 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from vlmzoo.data.collation import Collator, LengthPolicy
+from vlmzoo.data.conversations import text_of
 from vlmzoo.data.sources import SOURCES
+from vlmzoo.data.sources._pictures import read_size
 from vlmzoo.distributed import gather_over_ranks, rank, sum_over_ranks, world_size
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES
-from vlmzoo.experience._prompts import PromptStream
+from vlmzoo.experience._prompts import PromptStream, balanced_order
 from vlmzoo.experience._reference import ReferenceKind, ReferenceModel
 from vlmzoo.experience._rollout_notes import notes_of
 from vlmzoo.experience._trajectories import Trajectory, batch_of
 from vlmzoo.outputs import Batch, Step
 from vlmzoo.services.rewards import RewardBench
 from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling
+from vlmzoo.types import Sample
 
 __all__ = ["RolloutsExperience"]
 
@@ -68,11 +71,13 @@ class RolloutsExperience:
         num_epochs: how often each batch is gone through.
         on_zero_variance: what becomes of groups whose rewards agree: ``keep``, or ``resample`` other prompts.
         max_draws: how often prompts are drawn for one batch, at most.
-        prompts: ``max_tokens``, ``on_too_long`` (``refuse`` or ``skip``) and ``corrupt_limit``.
+        prompts: ``max_tokens``, ``on_too_long`` (``refuse`` or ``skip``), ``corrupt_limit``, and ``balance``
+            (``{classes: [yes, no]}``): batches with as many prompts of each class.
         engine: ``{type: name, …}`` for the registry of rollout engines.
         reward_timeout_s: how long one call of another's reward function may take.
         strict_rewards: whether a reward that fails ends the run.
         with_entropy: whether the model returns entropies, which a bonus needs.
+        record: ``{every: 1, tokens: true}``, what the run writes to ``rollouts.jsonl``.
         processor: encodes prompts.
         micro_batch_size: completions in one forward pass on this rank.
         accumulation_steps: forward passes in one step on this rank.
@@ -100,6 +105,7 @@ class RolloutsExperience:
         reward_timeout_s: float = 10.0,
         strict_rewards: bool = False,
         with_entropy: bool = False,
+        record: Mapping[str, Any] | None = None,
         processor: Any,
         micro_batch_size: int,
         accumulation_steps: int = 1,
@@ -116,7 +122,8 @@ class RolloutsExperience:
         self.options: dict[str, Any] = {"temperature": self.sampling.temperature, "return_entropy": with_entropy}
         self.rewards = RewardBench(rewards, timeout_s=reward_timeout_s, strict=strict_rewards)
         self.reference = ReferenceModel(reference, policy)
-        self.prompts = _prompt_stream(source, processor, prompts or {}, seed)
+        self.record = dict(record or {})
+        self.prompts = _prompt_stream(source, processor, prompts or {}, num_prompts=num_prompts, seed=seed)
         spec = dict(engine or {"type": "in_process"})
         self.engine = ROLLOUT_ENGINES.build(spec, policy=policy, processor=processor, sampling=self.sampling)
         self.collate = Collator(pad_token_id=processor.padding_id, adapter_inputs=processor.adapter_inputs)
@@ -159,6 +166,26 @@ class RolloutsExperience:
         self._used = int(state["used"])
         self._batch = [Trajectory.from_dict(values) for values in state["batch"]]
         self._notes = dict(state["notes"])
+
+    def told_of(self, place: int, number: int) -> dict[str, Any]:
+        """Return what is known of a completion of the present batch, as JSON values."""
+        one = next(one for one in self._batch if (one.place, one.number) == (place, number))
+        sample = self.prompts.prompt(place).sample
+        return {
+            "update": self._used - 1,
+            "place": place,
+            "number": number,
+            "sample": sample.id,
+            "prompt": text_of(sample.messages),
+            "completion": one.text,
+            "is_finished": one.is_finished,
+            "num_tokens": len(one.ids),
+            "answer": str(sample.reference),
+            "reward": one.reward,
+            "rewards": dict(one.values),
+            "group_rewards": list(one.group_rewards),
+            **_frame_of(sample),
+        }
 
     @property
     def _steps_per_epoch(self) -> int:
@@ -229,8 +256,10 @@ class RolloutsExperience:
         values = [dict(zip(rewarded.values, row, strict=True)) for row in zip(*rewarded.values.values(), strict=True)]
         shared = gather_over_ranks(
             [
-                _trajectory(place, rollout, total, own_values)
-                for (place, rollout), total, own_values in zip(rollouts, rewarded.totals, values, strict=True)
+                _trajectory(place, number, rollout, total, own_values)
+                for (place, number), (_, rollout), total, own_values in zip(
+                    own, rollouts, rewarded.totals, values, strict=True
+                )
             ]
         )
         groups = [shared[start : start + self.num_rollouts] for start in range(0, len(shared), self.num_rollouts)]
@@ -307,9 +336,10 @@ class RolloutsExperience:
             )
 
 
-def _trajectory(place: int, rollout: Rollout, reward: float, values: Mapping[str, float]) -> Trajectory:
+def _trajectory(place: int, number: int, rollout: Rollout, reward: float, values: Mapping[str, float]) -> Trajectory:
     return Trajectory(
         place=place,
+        number=number,
         ids=list(rollout.ids),
         logprobs=list(rollout.logprobs),
         text=rollout.text,
@@ -318,6 +348,14 @@ def _trajectory(place: int, rollout: Rollout, reward: float, values: Mapping[str
         values=dict(values),
         group_rewards=[],
     )
+
+
+def _frame_of(sample: Sample) -> dict[str, Any]:
+    """Return in which frame a sample's boxes are written, and how large its first image is, where it says so."""
+    if "coordinates" not in sample.meta:
+        return {}
+    size = read_size(sample.images[0]) if sample.images else None
+    return {"frame": {"coordinates": sample.meta["coordinates"], "image_px": size}}
 
 
 def _has_variance(group: Group) -> bool:
@@ -341,15 +379,20 @@ def _sampling(values: Mapping[str, Any]) -> Sampling:
     return sampling
 
 
-def _prompt_stream(source: Mapping[str, Any], processor: Any, options: Mapping[str, Any], seed: int) -> PromptStream:
+def _prompt_stream(
+    source: Mapping[str, Any], processor: Any, options: Mapping[str, Any], *, num_prompts: int, seed: int
+) -> PromptStream:
     """Build the stream of prompts.
 
     Raises:
         ConfigError: if an option is unknown.
     """
-    unknown = set(options) - {"max_tokens", "on_too_long", "corrupt_limit"}
+    known = ("max_tokens", "on_too_long", "corrupt_limit", "balance")
+    unknown = set(options) - set(known)
     if unknown:
-        raise ConfigError(f"`prompts` takes max_tokens, on_too_long and corrupt_limit, but has {sorted(unknown)}, too.")
+        raise ConfigError(f"`prompts` takes {', '.join(known)}, but has {sorted(unknown)}, too.")
     lengths = LengthPolicy(max_tokens=options.get("max_tokens"), action=options.get("on_too_long", "refuse"))
     limit = float(options.get("corrupt_limit", 0.01))
-    return PromptStream(SOURCES.build(source), processor, lengths=lengths, corrupt_limit=limit, seed=seed)
+    built, balance = SOURCES.build(source), options.get("balance")
+    order = None if balance is None else balanced_order(built, balance, batch_size=num_prompts, seed=seed)
+    return PromptStream(built, processor, lengths=lengths, corrupt_limit=limit, seed=seed, order=order)

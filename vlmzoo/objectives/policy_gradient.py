@@ -125,7 +125,7 @@ class PolicyGradientObjective:
         mask = batch.inputs["labels"] != IGNORED_LABEL
         mask = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, 1:]], dim=1)  # nothing stands before the first
         logprobs = _checked("outputs.logprobs", outputs.logprobs, mask)
-        advantages = self._advantages(batch).to(logprobs).unsqueeze(1)  # (B, 1)
+        advantages = self.advantages(batch).to(logprobs).unsqueeze(1)  # (B, 1)
         if self.behaviour == "current":
             behaviour = logprobs.detach()
         else:
@@ -155,7 +155,7 @@ class PolicyGradientObjective:
         metrics |= {"loss": loss, "policy_loss": policy_loss}
         return LossOutput(loss=loss, metrics={name: value.detach() for name, value in metrics.items()})
 
-    def _advantages(self, batch: Batch) -> Tensor:
+    def advantages(self, batch: Batch) -> Tensor:
         """Return the advantage of each completion, ``(B,)``."""
         return advantages_over_siblings(
             batch.targets["rewards"],

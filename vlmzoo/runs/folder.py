@@ -40,6 +40,16 @@ class RunFolder:
         return self.root / "samples.jsonl"
 
     @property
+    def rollouts(self) -> Path:
+        """What was asked, said, rewarded and learned from; other ranks write files of their own beside it."""
+        return self.root / "rollouts.jsonl"
+
+    def rollout_files(self) -> list[Path]:
+        """Return the files of all ranks that are there."""
+        own = [self.rollouts] if self.rollouts.is_file() else []
+        return own + sorted(self.root.glob("rollouts.rank*.jsonl"))
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of ``step-N`` folders."""
         return self.root / "checkpoints"

@@ -133,7 +133,8 @@ def _clear(folder: RunFolder, *, aside: bool) -> None:
         folder.root.mkdir()
         logger.warning("`%s` held a finished run with another configuration; it is now `%s`.", folder.root, place)
         return
-    for path in (folder.journal, folder.samples, folder.report, folder.report_json, folder.config):
+    written = (folder.journal, folder.samples, folder.report, folder.report_json, folder.config)
+    for path in (*written, *folder.rollout_files()):
         path.unlink(missing_ok=True)
     for path in (folder.checkpoints, folder.events, folder.evaluation, folder.final, folder.curves):
         shutil.rmtree(path, ignore_errors=True)

@@ -36,6 +36,7 @@ from vlmzoo.runs.memory import keep_freed_memory
 from vlmzoo.runs.models import model_of
 from vlmzoo.runs.optim import make_schedule, parameter_groups
 from vlmzoo.runs.policy import RunPolicy, build_experience, check_experience, frozen_copy
+from vlmzoo.runs.recorder import recorded
 from vlmzoo.runs.resume import Beginning, begin
 from vlmzoo.runs.signals import StopRequest
 from vlmzoo.runs.telling import make_reports
@@ -123,14 +124,18 @@ def _train(
         _tell(f"Going on after step {steps_taken} of {config.num_steps}.")
     checkpointer = Checkpointer(config, folder, engine, experience, model, processor)
     model.train()
-    with StopRequest() as request, make_reports(config, folder, model, processor, steps_taken) as reports:
+    with (
+        StopRequest() as request,
+        make_reports(config, folder, model, processor, steps_taken) as reports,
+        recorded(objective, experience, folder, steps_taken) as (objective, recorders),
+    ):
         try:
             last_step = train(
                 engine,
                 experience,
                 objective,
                 num_steps=config.num_steps,
-                reports=[*reports, checkpointer],
+                reports=[*reports, *recorders, checkpointer],
                 first_step=steps_taken + 1,
                 is_over=lambda report: checkpointer.is_last(report, is_asked=request.is_asked()),
             )
