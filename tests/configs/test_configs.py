@@ -9,6 +9,7 @@ from vlmzoo.config import (
     AlignmentConfig,
     AuditConfig,
     EvalConfig,
+    MiaConfig,
     RunConfig,
     StudyConfig,
     SweepConfig,
@@ -27,7 +28,7 @@ FILES = sorted(FOLDER.rglob("*.yaml"))
 SCHEMAS = {"eval": EvalConfig, "audit": AuditConfig}
 SHRINKABLE = ("eagle", "fast", "s2h", "tiny")
 """Folders for whose runs a card's miniature and the registries' smallest examples can stand."""
-STUDIES = {"supervisions": SweepConfig, "arms": StudyConfig, "num_examples": AlignmentConfig}
+STUDIES = {"supervisions": SweepConfig, "arms": StudyConfig, "num_examples": AlignmentConfig, "layouts": MiaConfig}
 """Schemas of what is no training run, by a key that only they have."""
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from vlmzoo.cli import commands, data_commands
+from vlmzoo.cli import commands, data_commands, preference_commands
 from vlmzoo.cli.doctor import doctor
 from vlmzoo.errors import VlmzooError
 
@@ -59,7 +59,9 @@ data.command("s2h")(data_commands.data_s2h)
 data.command("check")(data_commands.data_check)
 data.command("unpack")(data_commands.data_unpack)
 data.command("verl")(data_commands.data_verl)
-data.command("reference")(data_commands.data_reference)
+data.command("mia")(preference_commands.mia)
+data.command("pairs")(preference_commands.pairs)
+data.command("reference")(preference_commands.reference)
 app.add_typer(data, name="data")
 
 

@@ -18,7 +18,7 @@ from vlmzoo.errors import ConfigError
 if TYPE_CHECKING:
     from vlmzoo.data.checking import SourceReport
 
-__all__ = ["data_check", "data_reference", "data_s2h", "data_unpack", "data_verl"]
+__all__ = ["data_check", "data_s2h", "data_unpack", "data_verl", "progress_bar", "source_of"]
 
 _ROWS_BETWEEN_REPORTS = 100
 
@@ -67,7 +67,7 @@ def data_s2h(
         return
     names: Any = [kind.strip() for kind in kinds.split(",")]
     split = Split(kinds=names, num=num, seed=seed, cot=cot, keep=keep, cot_style=cot_style)
-    with _progress(f"{task}, {level}") as report:
+    with progress_bar(f"{task}, {level}") as report:
         paths = export_task(built, split, out, format=format, num_workers=workers, shard_size=shard_size, report=report)
     for path in paths:
         typer.echo(str(path))
@@ -99,7 +99,7 @@ def data_check(
 
     if write_clean is not None and write_clean.exists():
         raise ConfigError(f"`--write-clean` must name a new file, but `{write_clean}` exists; choose another.")
-    source = SOURCES.build(_source_of(config, overrides or []))
+    source = SOURCES.build(source_of(config, overrides or []))
     if write_clean is None:
         found = _check(source, num=num, decode=decode)
     else:
@@ -153,22 +153,7 @@ def data_verl(
         typer.echo(str(path))
 
 
-def data_reference(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config of a run that learns from pairs.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file.")] = Path("reference.safetensors"),
-) -> None:
-    """Write what a run's starting model thinks of all its pairs, for `reference: precomputed`."""
-    from vlmzoo.config import load_config
-    from vlmzoo.config.schema import RunConfig
-    from vlmzoo.runs.reference import write_reference
-
-    with _progress("pairs") as report:
-        path = write_reference(load_config(config, overrides or [], schema=RunConfig), out, report=report)
-    typer.echo(str(path))
-
-
-def _source_of(config: str, overrides: list[str]) -> dict[str, Any]:
+def source_of(config: str, overrides: list[str]) -> dict[str, Any]:
     """Return the source that a file names: its own, or that of what a run learns from."""
     from vlmzoo.config import find_config, load_config
     from vlmzoo.config.files import read_config_file
@@ -187,7 +172,7 @@ def _source_of(config: str, overrides: list[str]) -> dict[str, Any]:
 def _check(source: Any, *, num: int | None, **options: Any) -> "SourceReport":
     from vlmzoo.data.checking import check_source, rows_to_check
 
-    with _progress("rows", total=rows_to_check(source, num)) as show:
+    with progress_bar("rows", total=rows_to_check(source, num)) as show:
 
         def report(done: int, total: int) -> None:
             if done % _ROWS_BETWEEN_REPORTS == 0 or done == total:
@@ -197,7 +182,7 @@ def _check(source: Any, *, num: int | None, **options: Any) -> "SourceReport":
 
 
 @contextmanager
-def _progress(label: str, *, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(label: str, *, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal, nothing elsewhere; give what moves it: (done, of all)."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

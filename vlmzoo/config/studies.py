@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlmzoo.config.schema import Count, ModelConfig, Spec
+from vlmzoo.config.schema import Count, ModelConfig, Number, Spec
 
 __all__ = ["AlignmentConfig", "ArmConfig", "StudyConfig", "SweepConfig"]
 
@@ -54,6 +54,8 @@ class StudyConfig(_Strict):
 
     start: ArmConfig | None = None
     """Trained first with each seed; every arm begins where it ends. None: each arm begins as its run says."""
+    pairs: ArmConfig | None = None
+    """Pairs that the start answers and looks at, a :class:`MiaConfig`, made before the arms, which learn from them."""
     arms: dict[str, ArmConfig] = Field(min_length=1)
     """What is compared, by name, in the order of the table."""
     seeds: list[Count] = Field(default_factory=lambda: [0], min_length=1)
@@ -93,3 +95,52 @@ class AlignmentConfig(_Strict):
     """Of the sketch."""
     output_dir: str
     """Gets ``alignment.json``."""
+
+
+class MiaConfig(_Strict):
+    """Multi-image preference pairs after MIA-DPO: questions, a model's answers, and the selection of the wrong ones."""
+
+    model: ModelConfig
+    """Who answers, and whose attention selects."""
+    source: Spec
+    """Single-image conversations, ``{type: name, …}``; it must have an end."""
+    layouts: dict[str, dict[Count, Count]]
+    """Questions by layout and number of images: ``{sequence: {2: 1200}, grid: {2: 4800}, pic_in_pic: {2: 4000}}``."""
+    refusals: Count = Field(default=0, ge=0)
+    """Further questions about an image that is not there."""
+    companions: str = "folder"
+    """Where other images come from: the ``folder`` of the asked one, or ``all``."""
+    max_answer_chars: Count = Field(default=511, ge=1)
+    """Conversations with longer answers are left out (the authors' 512)."""
+    tile_px: Count = Field(default=448, ge=1)
+    """Side of a grid's tile."""
+    margin_px: Count = Field(default=40, ge=1)
+    """Between tiles."""
+    corruptions: dict[str, Spec] = Field(
+        default_factory=lambda: {"grid": {"std": 225.0}, "pic_in_pic": {"std": 49.0, "region": "all"}}
+    )
+    """Noise on what the model is shown, by layout: ``{std, region}`` (the authors', clipped)."""
+    thresholds: dict[str, Spec] | None = None
+    """Largest attention ratios, ``{sequence: {rule: up_to, limits: {2: 0.8}}, …}``; None takes the authors'."""
+    perplexity: tuple[Number, Number] = (1.1, 20.0)
+    """Least and largest perplexity of an answer, both excluded (1.1 is the authors')."""
+    max_length_ratio: Number = Field(default=4.0, ge=1.0)
+    """Of the longer to the shorter answer."""
+    min_edit_distance: Number = Field(default=0.1, ge=0.0, le=1.0)
+    """Between the answers, over the longer one's length."""
+    layer: Count | None = None
+    """Whose attention counts, from 0; None takes the middle one (the authors' 16 of 32)."""
+    region: str = "reference"
+    """``reference`` takes the authors' blocks of tokens, ``exact`` follows padding."""
+    include_prompt: bool = False
+    """Whether the look that produced the first token counts, too."""
+    write_dropped: bool = False
+    """Whether what selection drops is written as pairs, too."""
+    max_new_tokens: Count = Field(default=512, ge=1)
+    """Limit of an answer."""
+    batch_size: Count = Field(default=8, ge=1)
+    """Questions asked at once."""
+    shard_size: Count = Field(default=1000, ge=1)
+    """Questions in one file."""
+    seed: Count = 0
+    """Of all draws."""

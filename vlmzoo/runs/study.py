@@ -1,15 +1,16 @@
 """A study: several ways of training from the same start, with several seeds, compared question by question."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from vlmzoo.config import ArmConfig, ModelConfig, RunConfig, StudyConfig, load_config
+from vlmzoo.config import ArmConfig, MiaConfig, ModelConfig, RunConfig, StudyConfig, load_config
 from vlmzoo.data.json_lines import write_whole
 from vlmzoo.errors import ConfigError
 from vlmzoo.runs.folder import RunFolder
+from vlmzoo.runs.mia import build_mia
 from vlmzoo.runs.series import is_done, tell
 from vlmzoo.runs.study_summary import START, StudySummary, summarise_study
 from vlmzoo.runs.train import train_run
@@ -25,11 +26,19 @@ class StudyRun:
         arm: its name; ``start`` for what the arms begin with.
         seed: of the run.
         config: what is trained.
+        pairs: what the start makes when it is trained; None where arms bring their own data.
     """
 
     arm: str
     seed: int
     config: RunConfig
+
+    pairs: MiaConfig | None = None
+
+    @property
+    def pairs_folder(self) -> Path:
+        """Where the pairs are that the arms learn from."""
+        return Path(self.config.output_dir) / "pairs"
 
     @property
     def folder(self) -> RunFolder:
@@ -82,6 +91,8 @@ def study_run(config: StudyConfig) -> StudySummary | None:
         if not is_done(run.config) and not train_run(run.config).summary:
             tell("Stopped; the same command goes on from there.")
             return None
+        if run.pairs is not None:
+            build_mia(run.pairs, run.pairs_folder)
         finished[run.arm, run.seed] = run.folder
         summary = summarise_study(config, finished, expected=len(runs))
         summary.write(root)
@@ -94,18 +105,25 @@ def study_run(config: StudyConfig) -> StudySummary | None:
 
 def _runs_of(config: StudyConfig, seed: int) -> Iterator[StudyRun]:
     model: ModelConfig | None = None
+    source: list[str] = []
+    if config.pairs is not None and config.start is None:
+        raise ConfigError("`pairs` are answered by the start, but there is no `start`.")
     if config.start is not None:
         start = _run(config, START, config.start, seed, None)
         model = ModelConfig(path=str(start.folder.final), dtype=start.config.model.dtype)
+        if config.pairs is not None:
+            pairs = load_config(config.pairs.run, config.pairs.overrides, schema=MiaConfig)
+            start = replace(start, pairs=pairs.model_copy(update={"model": model, "seed": seed}))
+            source = [f"experience.source.path={start.pairs_folder}"]
         yield start
     for name, arm in config.arms.items():
-        yield _run(config, name, arm, seed, model)
+        yield _run(config, name, arm.model_copy(update={"overrides": [*arm.overrides, *source]}), seed, model)
 
 
 def _run(config: StudyConfig, name: str, arm: ArmConfig, seed: int, model: ModelConfig | None) -> StudyRun:
     run = load_config(arm.run, arm.overrides)
     changed = {
-        "model": run.model if model is None else model,
+        "model": run.model if model is None else model.model_copy(update={"adapters": run.model.adapters}),
         "seed": seed,
         "output_dir": str(Path(config.output_dir) / name / f"seed{seed}"),
         "title": f"{config.title or Path(config.output_dir).name}: {name}, seed {seed}",

@@ -5,7 +5,10 @@ Source: MIA-DPO, arXiv:2410.17637, and the data scripts of Liuziyu77/MIA-DPO@a85
 
 from typing import Literal, TypeAlias
 
-__all__ = ["LAYOUT_KINDS", "LayoutKind"]
+__all__ = ["IMAGE_TAG", "LAYOUT_KINDS", "LayoutKind"]
+
+IMAGE_TAG = "<image>"
+"""Stands in a prompt where an image goes."""
 
 LayoutKind: TypeAlias = Literal["sequence", "grid", "pic_in_pic"]
 """Several images one after the other; one collage of tiles; one image pasted over the middle of another."""

@@ -6,12 +6,10 @@ Source: section 3 of the paper and gen_data of Liuziyu77/MIA-DPO@a85c51a.
 from collections.abc import Sequence
 from itertools import product
 
-from vlmzoo.data.mia import LayoutKind
+from vlmzoo.data.mia import IMAGE_TAG, LayoutKind
 from vlmzoo.errors import DataError
 
 __all__ = ["IMAGE_TAG", "PIC_IN_PIC_PHRASES", "multi_image_questions"]
-
-IMAGE_TAG = "<image>"
 
 _OPENINGS = (
     "For", "Regarding", "Concerning", "Pertaining to", "With respect to", "As for", "Focusing on", "In relation to",

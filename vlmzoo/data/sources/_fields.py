@@ -20,6 +20,7 @@ __all__ = [
     "refuse_media",
     "rest_of",
     "shown",
+    "text_of_turn",
 ]
 
 Turn: TypeAlias = tuple[Role, str | Sequence[Any]]
@@ -125,6 +126,21 @@ def read_turn(
     if not isinstance(content, (str, Sequence)) or isinstance(content, (bytes, bytearray)):
         raise RowError(f"`{where}.{content_key}` must be text, but is {shown(content)} instead.", "wrong value")
     return roles[speaker], content
+
+
+def text_of_turn(turn: Turn) -> str:
+    """Return what is said in a turn that shows nothing.
+
+    Raises:
+        RowError: if a block of it is no text.
+    """
+    role, content = turn
+    if isinstance(content, str):
+        return content
+    texts = [block.get("text") if isinstance(block, Mapping) else block for block in content]
+    if not all(isinstance(text, str) for text in texts):
+        raise RowError(f"a rejected turn of `{role}` must be text, but is {shown(content)} instead.", "wrong value")
+    return "".join(str(text) for text in texts)
 
 
 def read_images(record: Mapping[str, Any], *keys: str) -> list[Any]:

@@ -65,6 +65,7 @@ class RecordSource:
             draft = self.rule(record)
             messages, images = compose(draft)
             found = [self.pictures.find(image) for image in images]
+            negative = [self.pictures.find(image) for image in draft.negative_images]
         except RowError as error:
             name = read_id(record)
             raise error.at(self.rows.place(index) + (f" (id `{name}`)" if name else "")) from error
@@ -73,6 +74,8 @@ class RecordSource:
             images=found,
             id=str(position) if draft.id is None else draft.id,
             reference=draft.reference,
+            rejected=draft.rejected,
+            negative_images=negative,
             meta=draft.meta,
         )
 
@@ -92,7 +95,9 @@ class RecordSource:
 
     def _misses_image(self, index: int) -> bool:
         try:
-            images = compose(self.rule(self.rows.row(index)))[1]
+            draft = self.rule(self.rows.row(index))
+            images = compose(draft)[1]
+            images = [*images, *draft.negative_images]
         except RowError:
             return False
         return any(self.pictures.is_missing(image) for image in images)

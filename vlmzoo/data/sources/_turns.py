@@ -27,6 +27,8 @@ class Draft:
         reference: what a score compares a completion with.
         meta: what the format makes no use of.
         lead: what stands between images that have no place and the first question, before which they go.
+        rejected: the worse answer to the same question; None where nothing is compared.
+        negative_images: pictures that contradict the better answer; paths or whatever else the format writes.
     """
 
     turns: Sequence[Turn]
@@ -35,6 +37,8 @@ class Draft:
     reference: Any = None
     meta: Mapping[str, Any] = field(default_factory=dict)
     lead: str = ""
+    rejected: str | None = None
+    negative_images: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from vlmzoo.data.sources._fields import (
     read_turns,
     refuse_media,
     rest_of,
+    text_of_turn,
 )
 from vlmzoo.data.sources._integrations import integration
 from vlmzoo.data.sources._pictures import OnMissing, PictureFinder
@@ -61,7 +62,8 @@ class AlpacaRule:
 
     Args:
         columns: the record's names by LlamaFactory's: ``prompt``, ``query``, ``response``, ``history``, ``system``,
-            ``images``, ``chosen``; one that is not named is not read; default: all, under the usual names.
+            ``images``, ``chosen``, ``rejected``; one that is not named is not read; default: all, under the usual
+            names.
         reference: the field that a score compares with, dotted if it lies deeper.
     """
 
@@ -80,7 +82,9 @@ class AlpacaRule:
             system=columns.get("system"),
             history=columns.get("history"),
         )
-        return _draft(record, turns, columns, self.reference)
+        worse = columns.get("rejected")
+        rejected = None if worse is None or record.get(worse) is None else read_text(record, worse)
+        return _draft(record, turns, columns, self.reference, rejected)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class SharegptRule:
     """What a record of the ShareGPT or the OpenAI format says.
 
     Args:
-        columns: the record's names by LlamaFactory's: ``messages``, ``system``, ``images``, ``chosen``.
+        columns: the record's names by LlamaFactory's: ``messages``, ``system``, ``images``, ``chosen``, ``rejected``.
         tags: the names and values within a turn by LlamaFactory's: ``role_tag``, ``user_tag`` and so on.
         reference: the field that a score compares with, dotted if it lies deeper.
     """
@@ -110,16 +114,22 @@ class SharegptRule:
             turns = [("system", read_text(record, system)), *turns]
         if chosen and record.get(chosen) is not None:
             turns.append(read_turn(record[chosen], where=chosen, **keys))
-        return _draft(record, turns, self.columns, self.reference)
+        worse, rejected = self.columns.get("rejected"), None
+        if worse and record.get(worse) is not None:
+            rejected = text_of_turn(read_turn(record[worse], where=worse, **keys))
+        return _draft(record, turns, self.columns, self.reference, rejected)
 
 
-def _draft(record: Mapping[str, Any], turns: list[Turn], columns: Mapping[str, str], reference: str) -> Draft:
+def _draft(
+    record: Mapping[str, Any], turns: list[Turn], columns: Mapping[str, str], reference: str, rejected: str | None
+) -> Draft:
     for name in ("videos", "audios"):
         refuse_media({name: record.get(columns[name])} if name in columns else {})
-    kept = {columns[name] for name in ("rejected", "tools", "kto_tag") if name in columns}
+    kept = {columns[name] for name in ("tools", "kto_tag") if name in columns}
     return Draft(
         turns=turns,
         images=read_images(record, columns["images"]) if "images" in columns else [],
+        rejected=rejected,
         id=read_id(record),
         reference=look_up(record, reference),
         meta=rest_of(record, "id", reference, *(set(columns.values()) - kept)),
@@ -134,8 +144,8 @@ def _draft(record: Mapping[str, Any], turns: list[Turn], columns: Mapping[str, s
 class LlamaFactorySource(RecordSource):
     """One data set of a ``dataset_info.json``, in alpaca or ShareGPT (OpenAI) format.
 
-    As there, ``columns`` that leave a name out leave it unread. The answer is the ``chosen`` one of a preference set,
-    and ``rejected``, ``tools`` and the other fields are in the samples' ``meta``. Tool turns are not read.
+    As there, ``columns`` that leave a name out leave it unread. The answer is the ``chosen`` one of a preference set
+    beside the ``rejected`` one; ``tools`` and the other fields are in the samples' ``meta``. Tool turns are not read.
 
     Args:
         path: the folder of the ``dataset_info.json``, or the file.

@@ -47,6 +47,8 @@ class ShapeCardsSource:
         num_images: n that are drawn from for sequences.
         num_tiles: n that are drawn from for grids, of 2, 3, 4, 6 and 9.
         rejected: whether a worse answer comes along: what another card shows, where it shows something else.
+        digits: that stand on cards.
+        jitter: how far shapes stand from the middle, as a fraction of what a card has room for.
         card_px: side of a card, in pixels.
         tile_px: side of a grid's tile, in pixels.
         num_rows: None for no end; a number makes it a data set of so many.
@@ -63,6 +65,8 @@ class ShapeCardsSource:
         num_images: tuple[int, ...] | list[int] = (2, 3, 4),
         num_tiles: tuple[int, ...] | list[int] = (2, 3, 4),
         rejected: bool = False,
+        digits: str = _DIGITS,
+        jitter: float = 1.0,
         card_px: int = 56,
         tile_px: int = 26,
         num_rows: int | None = None,
@@ -78,6 +82,11 @@ class ShapeCardsSource:
             grid_layout(number)
         if min(num_images, default=0) < 2:
             raise ConfigError(f"`num_images` must hold numbers from 2 on, but is {list(num_images)} instead.")
+        if not digits or set(digits) - set(_DIGITS) or not 0 <= jitter <= 1:
+            raise ConfigError(
+                f"`digits` must be some of {_DIGITS} and `jitter` lie in [0, 1], but they are {digits!r} and {jitter}."
+            )
+        self.digits, self.jitter = digits, jitter
         self.layouts, self.num_images, self.num_tiles = weights, tuple(num_images), tuple(num_tiles)
         self.rejected, self.card_px, self.tile_px = rejected, card_px, tile_px
         self.size: int | None = num_rows
@@ -89,11 +98,11 @@ class ShapeCardsSource:
         (layout,) = draw.choices(list(self.layouts), weights=list(self.layouts.values()))
         counts = {"single": (1,), "sequence": self.num_images, "grid": self.num_tiles, "pic_in_pic": (2,)}
         num = draw.choice(counts[layout])
-        cards = [_draw_card(draw) for _ in range(num)]
+        cards = [_draw_card(draw, self.digits) for _ in range(num)]
         target = draw.randrange(num)
         asked = draw.choice(list(_QUESTIONS))
         answers = [card[asked] for card in cards]
-        pictures = [draw_card(card, side_px=self.card_px, seed=draw.random()) for card in cards]
+        pictures = [draw_card(card, side_px=self.card_px, jitter=self.jitter, seed=draw.random()) for card in cards]
         images, question = self._laid_out(layout, pictures, target, asked, draw)
         messages, shown = compose(
             Draft(turns=[("user", question), ("assistant", answers[target].capitalize() + ".")], images=images)
@@ -104,7 +113,14 @@ class ShapeCardsSource:
             id=f"{self.seed}-{position}",
             reference=answers[target].capitalize() + ".",
             rejected=_worse(answers, target, asked, draw) if self.rejected else None,
-            meta={"layout": layout, "num_images": num, "target": target + 1, "asked": asked, "answers": answers},
+            meta={
+                "layout": layout,
+                "num_images": num,
+                "target": target + 1,
+                "asked": asked,
+                "answers": answers,
+                "card": cards[target],
+            },
         )
 
     def _laid_out(
@@ -126,14 +142,14 @@ class ShapeCardsSource:
         return [shown], multi_image_questions("pic_in_pic", [question], phrase=phrase)[0]
 
 
-def draw_card(card: Card, *, side_px: int, seed: float) -> Image.Image:
-    """Draw a card: a shape somewhere near the middle, and a digit on it."""
+def draw_card(card: Card, *, side_px: int, jitter: float, seed: float) -> Image.Image:
+    """Draw a card: a shape near the middle, and a digit on it."""
     draw = random.Random(seed)
     side = side_px
     picture = Image.new("RGB", (side, side), draw.choice(_BACKGROUNDS))
     pen = ImageDraw.Draw(picture)
     radius = side * draw.uniform(0.36, 0.44)
-    x, y = (side / 2 + draw.uniform(-1, 1) * (side / 2 - radius) for _ in range(2))
+    x, y = (side / 2 + jitter * draw.uniform(-1, 1) * (side / 2 - radius) for _ in range(2))
     fill = COLOURS[card["colour"]]
     box = (x - radius, y - radius, x + radius, y + radius)
     if card["shape"] == "circle":
@@ -150,8 +166,8 @@ def draw_card(card: Card, *, side_px: int, seed: float) -> Image.Image:
     return picture
 
 
-def _draw_card(draw: random.Random) -> Card:
-    return {"colour": draw.choice(sorted(COLOURS)), "shape": draw.choice(SHAPES), "digit": draw.choice(_DIGITS)}
+def _draw_card(draw: random.Random, digits: str) -> Card:
+    return {"colour": draw.choice(sorted(COLOURS)), "shape": draw.choice(SHAPES), "digit": draw.choice(digits)}
 
 
 def _worse(answers: list[str], target: int, asked: str, draw: random.Random) -> str:

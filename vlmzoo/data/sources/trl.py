@@ -8,12 +8,14 @@ from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._fields import (
     Turn,
     look_up,
+    plain,
     read_id,
     read_images,
     read_text,
     read_turns,
     refuse_media,
     rest_of,
+    text_of_turn,
 )
 from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource, RenamingRule
@@ -23,7 +25,9 @@ from vlmzoo.types import Role
 
 __all__ = ["TrlRule", "TrlSource"]
 
-_FIELDS = ("id", "messages", "prompt", "completion", "chosen", "image", "images")
+_FIELDS = (
+    *("id", "messages", "prompt", "completion", "chosen", "rejected", "image", "images", "negative_images", "meta"),
+)
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,15 @@ class TrlRule:
     def __call__(self, record: Mapping[str, Any]) -> Draft:
         """Read one record."""
         refuse_media(record)
+        turns = _turns(record)
         return Draft(
-            turns=_turns(record),
+            turns=turns,
             images=read_images(record, "images", "image"),
             id=read_id(record),
             reference=look_up(record, self.reference),
-            meta=rest_of(record, *_FIELDS, self.reference),
+            rejected=_rejected(record, turns),
+            negative_images=read_images(record, "negative_images"),
+            meta={**_meta_of(record), **rest_of(record, *_FIELDS, self.reference)},
         )
 
 
@@ -55,9 +62,10 @@ class TrlSource(FileSource):
     """Records in TRL's columns, of JSON or parquet: conversational or plain, content as text or as blocks.
 
     ``messages`` is a whole conversation; ``prompt`` is what is asked, and ``completion`` or ``chosen`` the answer, if
-    there is one. Plain text is a turn of the user or the assistant. Images of text that marks no place go before the
-    first question; blocks are the places where there are any. Other columns, ``rejected`` among them, are in the
-    samples' ``meta``.
+    there is one; ``rejected`` is the worse one, alone or behind the same prompt as ``chosen``. Plain text is a turn of
+    the user or the assistant. Images of text that marks no place go before the first question; blocks are the places
+    where there are any. ``negative_images`` are ours: pictures that contradict the better answer. Other columns, and
+    what stands in a column ``meta``, are in the samples' ``meta``.
 
     Args:
         path: the file, or several.
@@ -104,3 +112,31 @@ def _said(record: Mapping[str, Any], key: str, role: Role) -> list[Turn]:
     if isinstance(record[key], str):
         return [(role, read_text(record, key))]
     return read_turns(record, key)
+
+
+def _rejected(record: Mapping[str, Any], turns: Sequence[Turn]) -> str | None:
+    """Return the worse answer.
+
+    Raises:
+        RowError: if it answers another prompt than the better one, or there is no better one.
+    """
+    if record.get("rejected") is None:
+        return None
+    if not turns or turns[-1][0] != "assistant":
+        raise RowError("`rejected` needs a better answer, `chosen`, but there is none; add it.", "missing field")
+    told = _said(record, "rejected", "assistant")
+    if told[-1][0] != "assistant":
+        raise RowError("`rejected` must end with an assistant's turn, but ends with a question.", "turn order")
+    before = told[:-1]
+    if before and before != list(turns)[-len(told) : -1]:
+        raise RowError(
+            "`rejected` must follow the same prompt as `chosen`, but its turns before the answer are others; put the "
+            "prompt into a column of its own.",
+            "wrong value",
+        )
+    return text_of_turn(told[-1])
+
+
+def _meta_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    meta = record.get("meta")
+    return dict(plain(meta)) if isinstance(meta, Mapping) else {}

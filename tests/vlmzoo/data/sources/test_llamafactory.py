@@ -68,10 +68,10 @@ def test_of_a_preference_the_better_answer_is_said_and_the_worse_kept(read):
     answers = {"chosen": {"from": "gpt", "value": "a"}, "rejected": {"from": "gpt", "value": "b"}}
     columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
     sample = read({**asked, **answers}, formatting="sharegpt", ranking=True, columns=columns)
-    assert (turns_of(sample)[1], sample.meta) == (("assistant", "a"), {"rejected": answers["rejected"]})
+    assert (turns_of(sample)[1], sample.rejected, sample.meta) == (("assistant", "a"), "b", {})
     row = {"instruction": "q", "chosen": "a", "rejected": "b"}
     sample = read(row, ranking=True, columns={"prompt": "instruction", "chosen": "chosen", "rejected": "rejected"})
-    assert (turns_of(sample)[1], sample.meta) == (("assistant", "a"), {"rejected": "b"})
+    assert (turns_of(sample)[1], sample.rejected, sample.meta) == (("assistant", "a"), "b", {})
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import pytest
 
 from tests.vlmzoo.data.sources.reading import names_of, turns_of
 from vlmzoo.data.sources import SOURCES, RowError
+from vlmzoo.errors import DataError
 
 QUESTION = {"role": "user", "content": "q"}
 ANSWER = {"role": "assistant", "content": "a"}
+WORSE = {"role": "assistant", "content": "b"}
 BLOCKS = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "q"}]}
 
 
@@ -38,14 +40,37 @@ def read(write, row, **options):
         ({"prompt": "q <image> r", "image": "a.png"}, [("user", "q [image] r")], ["a.png"]),
         ({"prompt": [QUESTION]}, [("user", "q")], []),
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, [("user", "q"), ("assistant", "a")], []),
-        ({"chosen": [QUESTION, ANSWER], "rejected": [QUESTION]}, [("user", "q"), ("assistant", "a")], []),
+        ({"chosen": [QUESTION, ANSWER], "rejected": [QUESTION, WORSE]}, [("user", "q"), ("assistant", "a")], []),
     ],
 )
 def test_each_set_of_columns_is_a_conversation(write, row, turns, images):
     sample = read(write, row)
     assert turns_of(sample) == turns
     assert names_of(sample) == images
-    assert sample.meta == ({"rejected": row["rejected"]} if "rejected" in row else {})
+    assert sample.meta == {}
+    assert sample.rejected == ("b" if "rejected" in row else None)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"chosen": [QUESTION, ANSWER], "rejected": [BLOCKS, WORSE]}, "same prompt"),
+        ({"chosen": [QUESTION, ANSWER], "rejected": [QUESTION]}, "assistant's turn"),
+        ({"prompt": "q", "rejected": "b"}, "better answer"),
+        ({"prompt": "q", "chosen": "a", "rejected": [{"role": "assistant", "content": [{"type": "image"}]}]}, "text"),
+        ({"prompt": "<image>q", "chosen": "a", "rejected": "b"}, "image for each place"),
+        ({"prompt": "<image>q", "chosen": "a", "rejected": "b", "images": ["a.png", "b.png"]}, "place for each image"),
+    ],
+)
+def test_preferences_that_do_not_fit_together_are_named(write, row, says):
+    with pytest.raises(DataError, match=says):
+        read(write, row)
+
+
+def test_what_a_column_meta_holds_and_negative_images_come_along(write, folder):
+    row = {"prompt": "q", "chosen": "a", "rejected": "b", "image": "a.png", "negative_images": ["b.png"]}
+    sample = read(write, {**row, "meta": {"ratio": 0.5}, "level": 2})
+    assert (sample.meta, sample.negative_images) == ({"ratio": 0.5, "level": 2}, [folder / "b.png"])
 
 
 def test_blocks_may_carry_their_images(write, folder):
