@@ -3,7 +3,7 @@
 Letters: B sequences.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from vlmzoo.adapters import Adapter, GenerationContext
 from vlmzoo.adapters._generation import StateRecorder
 from vlmzoo.errors import ConfigError
 from vlmzoo.models.adapted import Adapted
+from vlmzoo.models.comparing import Comparison, MatchCount, compare_images, count_matching
 from vlmzoo.models.segmenting import Segmentation, segment_image
 from vlmzoo.types import ImageLike
 
@@ -86,6 +87,44 @@ class GeneratingMixin(Adapted):
             DataError: if the image cannot be used.
         """
         return segment_image(self, image, text, max_new_tokens=max_new_tokens)
+
+    def compare(
+        self, image_a: ImageLike, image_b: ImageLike, *, question: str | None = None, max_new_tokens: int = 512
+    ) -> Comparison:
+        """Say whether two images show the very same thing, why, and how probable that is.
+
+        Args:
+            image_a: a file, or an image already opened; more than 512 pixels a side are scaled down, as in training.
+            image_b: likewise.
+            question: other words than ours; they should ask for yes or no between answer tags.
+            max_new_tokens: the limit of explanation and answer.
+
+        Raises:
+            DataError: if an image cannot be used.
+        """
+        return compare_images(self, image_a, image_b, question=question, max_new_tokens=max_new_tokens)
+
+    def count_matches(
+        self,
+        reference: ImageLike,
+        candidates: Sequence[ImageLike],
+        *,
+        question: str | None = None,
+        max_new_tokens: int = 512,
+    ) -> MatchCount:
+        """Say how many candidates show the very thing of the reference.
+
+        Args:
+            reference: a file, or an image already opened.
+            candidates: at least one; FGVQA has three.
+            question: other words than ours; they should ask for a number between answer tags.
+            max_new_tokens: the limit of explanation and answer.
+
+        Raises:
+            ConfigError: if there is no candidate.
+            DataError: if an image cannot be used.
+        """
+        return count_matching(self, reference, candidates, question=question, max_new_tokens=max_new_tokens)
 
 
 def _context_of(
