@@ -27,6 +27,9 @@ def in_small(config: RunConfig, *, output_dir: str) -> RunConfig:
 
 
 def _experience(experience: dict[str, Any]) -> dict[str, Any]:
+    if experience["type"] == "rollouts":
+        few = {"num_prompts": 2, "num_rollouts": 2, "prompts": {}, "engine": {"type": "in_process"}}
+        return {**_small_sources(experience), **few, "sampling": {**experience["sampling"], "max_new_tokens": 4}}
     if experience["type"] != "curriculum":
         return {**_small_sources(experience), "num_workers": 0}
     tasks = EXPERIENCES.entry("curriculum").tiny["tasks"]
@@ -43,6 +46,7 @@ def _model(model: dict[str, Any]) -> dict[str, Any]:
         "path": None,
         "revision": None,
         "dtype": "float32",
+        "attn_implementation": None,
     }
     if model["name"] is None and model["architecture"] is not None:
         return model

@@ -46,12 +46,20 @@ def merge(below: Any, above: Any, annotation: Any = None) -> Any:
     if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return above
     lower, upper = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", above)
-    if annotation is None and "type" in upper and upper["type"] != lower.get("type"):
+    if _is_open(annotation) and "type" in upper and upper["type"] != lower.get("type"):
         return dict(upper)
     merged = dict(lower)
     for key, value in upper.items():
         merged[key] = merge(lower[key], value, inner_schema(annotation, key)) if key in lower else value
     return merged
+
+
+def _is_open(annotation: Any) -> bool:
+    """Say whether anything may stand in a mapping of this annotation: a ``{type: …}`` spec, or something within one."""
+    if annotation is None:
+        return True
+    members = get_args(annotation) if get_origin(annotation) is not dict else (annotation,)
+    return any(get_origin(member) is dict and get_args(member)[1] is Any for member in members)
 
 
 def _merge_elements(below: list[Any], above: Mapping[str, Any], annotation: Any) -> list[Any]:

@@ -45,3 +45,11 @@ def test_the_schema_under_a_key_is_found_through_optional_and_mappings():
     assert inner_schema(inner_schema(RunConfig, "hub"), "repo_id") is HubConfig.model_fields["repo_id"].annotation
     assert inner_schema(inner_schema(RunConfig, "experience"), "type") is None
     assert inner_schema(RunConfig, "unknown") is None
+
+
+def test_another_type_starts_anew_in_a_run_too():
+    below = {"experience": {"type": "rollouts", "num_prompts": 4}, "optim": {"learning_rate": 1.0}}
+    above = {"experience": {"type": "supervised", "seed": 1}, "optim": {"weight_decay": 0.1}}
+    merged = merge(below, above, RunConfig)
+    assert merged["experience"] == {"type": "supervised", "seed": 1}
+    assert merged["optim"] == {"learning_rate": 1.0, "weight_decay": 0.1}

@@ -64,6 +64,7 @@ class ShapeDetection:
         confidences: what training targets say of a box, each as often as the others, whatever the box is worth.
         shots: so many pictures of each category, which come again and again; None for ever new ones.
         wording: ``compact``, or ``full`` with the released prompt.
+        answer: ``boxes`` with confidences, or ``corners``: one box, as grounding answers.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -82,9 +83,11 @@ class ShapeDetection:
         confidences: Sequence[float] = (1,),
         shots: int | None = None,
         wording: Literal["compact", "full"] = "compact",
+        answer: Literal["boxes", "corners"] = "boxes",
     ) -> None:
         check_choice("labels", labels, ("base", "novel", "all"))
         check_choice("wording", wording, ("compact", "full"))
+        check_choice("answer", answer, ("boxes", "corners"))
         if len(num_objects) != 2 or not 1 <= num_objects[0] <= num_objects[1] <= grid * grid:
             raise ConfigError(f"`num_objects` must be two numbers from 1 to {grid * grid}, but is {num_objects!r}.")
         if _UNITS % step or not 0 <= wrong_object <= 1 or jitter < 0:
@@ -98,6 +101,7 @@ class ShapeDetection:
                 f"{list(confidences)} and {shots} instead."
             )
         self.name, self.level = _NAME, "simple"
+        self.answer_form = answer
         self.confidences, self.shots = tuple(confidences), shots
         self.labels, self.canvas_px, self.grid = labels, canvas_px, grid
         self.num_objects, self.step = (num_objects[0], num_objects[1]), step
@@ -147,13 +151,11 @@ class ShapeDetection:
     def response(self, instance: _Detection, kind: Kind, *, cot: bool = True) -> str:
         """Return the target: the thought names the category, the answer has the boxes, which noise may have spoiled."""
         thought = instance.category if cot else ""
-        told = [{"Position": list(box), "Confidence": confidence} for box, confidence in instance.told]
-        return f"<think>{thought}</think><answer>{told}</answer>"
+        return f"<think>{thought}</think><answer>{self._written(instance.told)}</answer>"
 
     def answer(self, instance: _Detection) -> str:
         """Return the solution that rewards compare with."""
-        boxes: list[dict[str, Any]] = [{"Position": list(box), "Confidence": 1} for box in instance.boxes]
-        return f"<answer>{boxes}</answer>"
+        return f"<answer>{self._written([(box, 1) for box in instance.boxes])}</answer>"
 
     def image(self, instance: _Detection, *, mode: ImageMode = "RGB") -> Image:
         """Draw the scene; ``P`` is the same picture with a palette."""
@@ -174,6 +176,13 @@ class ShapeDetection:
             reference=self.answer(instance),
             meta={"task": self.name, "category": instance.category, "coordinates": "norm1000"},
         )
+
+    def _written(self, boxes: Sequence[tuple[Edges, float]]) -> str:
+        if self.answer_form == "corners":
+            left, upper, right, lower = boxes[0][0]
+            return f"({left},{upper}),({right},{lower})"
+        items: list[dict[str, Any]] = [{"Position": list(box), "Confidence": told} for box, told in boxes]
+        return str(items)
 
     @property
     def category_names(self) -> list[str]:

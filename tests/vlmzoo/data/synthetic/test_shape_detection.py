@@ -75,6 +75,14 @@ def test_few_shots_come_again_with_each_category_as_often_as_the_others():
     assert len({sample.images[0].tobytes() for sample in first}) == 2 * len(names)
 
 
+def test_one_box_can_be_the_answer_as_grounding_wants_it():
+    grounding = SCORES.build({"type": "grounding"})
+    for index in range(10):
+        sample = make(answer="corners").sample("image", 0, index)
+        assert grounding(text_of(sample), sample.reference) == 2
+        assert sample.reference.startswith("<answer>(")
+
+
 def test_targets_say_confidences_that_mean_nothing_and_solutions_do_not():
     task = make(confidences=[0, 0.5, 1])
     samples = [task.sample("image", 0, index) for index in range(60)]
@@ -91,6 +99,7 @@ def test_targets_say_confidences_that_mean_nothing_and_solutions_do_not():
         ({"labels": "bases"}, "labels"),
         ({"num_objects": [1, 9]}, "`num_objects` must be two numbers from 1 to 4"),
         ({"step": 33}, "`step` must divide 1000"),
+        ({"answer": "corner"}, "answer"),
         ({"shots": 0}, "`shots` be positive or null, but they are .* 0"),
         ({"confidences": []}, "`confidences` must hold a number"),
         ({"wrong_object": 1.5}, "`wrong_object` lie within 0 and 1"),
