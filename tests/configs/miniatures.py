@@ -75,5 +75,6 @@ def _small_sources(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     if node.get("type") in SOURCES and any(name in node for name in _ON_DISK):
-        return {"type": node["type"], **SOURCES.entry(node["type"]).tiny}
+        kept = {"teach": node["teach"]} if "teach" in node else {}
+        return {"type": node["type"], **SOURCES.entry(node["type"]).tiny, **kept}
     return {name: _small_sources(inner) for name, inner in node.items()}
