@@ -29,6 +29,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "projector": ("vlmzoo.blocks.projectors", "PROJECTORS"),
     "rollout_engine": ("vlmzoo.services.rollout", "ROLLOUT_ENGINES"),
     "score": ("vlmzoo.scoring", "SCORES"),
+    "selection": ("vlmzoo.scoring.selections", "SELECTIONS"),
     "source": ("vlmzoo.data.sources", "SOURCES"),
     "task": ("vlmzoo.data.synthetic", "TASKS"),
     "tokenizer": ("vlmzoo.data.tokenizers", "TOKENIZERS"),

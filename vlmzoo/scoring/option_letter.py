@@ -1,0 +1,79 @@
+"""Multiple choice: whether an answer names the right option, and nothing else."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from vlmzoo.errors import ConfigError
+from vlmzoo.scoring import SCORES
+
+__all__ = ["OptionCompat", "OptionLetter"]
+
+OptionCompat: TypeAlias = Literal["mmstar", "cvbench", "realworldqa"]
+"""The released graders of OViP's evaluation, each with its own faults."""
+
+_MARKS = re.compile(r"[\(\)\s\.]")
+_CUT = 4
+_OPTION = re.compile(
+    r"\W*(?:the (?:correct )?(?:answer|option) is|answer:?)?\W*([a-z])(?![a-z'])(?!\s*\b(?:and|or)\b)", re.I
+)
+
+
+@SCORES.register(
+    "option_letter",
+    source="MMStar, arXiv:2403.20330; CV-Bench, arXiv:2406.16860; RealWorldQA; graders of OViP's released evaluation",
+    tiny={},
+)
+@dataclass(frozen=True, kw_only=True)
+class OptionLetter:
+    """1 where an answer begins with the letter of the reference, or equals a reference that is no letter.
+
+    ``B``, ``(b)``, ``B. the cat`` and ``The answer is B`` name B; ``Both A and B`` and ``Apple`` name nothing.
+
+    Args:
+        compat: one of the released graders: ``mmstar`` (``Apple`` is A), ``cvbench`` (``A.`` is nothing) or
+            ``realworldqa`` (a letter within four characters, else the whole text).
+
+    Raises:
+        ConfigError: if ``compat`` is unknown.
+    """
+
+    compat: OptionCompat | None = None
+
+    def __post_init__(self) -> None:
+        """Check the option."""
+        if self.compat not in (None, "mmstar", "cvbench", "realworldqa"):
+            raise ConfigError(f"`compat` must be mmstar, cvbench, realworldqa or null, but is {self.compat!r} instead.")
+
+    def __call__(self, completion: str, reference: Any) -> float:
+        """Compare with ``reference``: a letter, perhaps in brackets, or a word.
+
+        Args:
+            completion: what was answered.
+            reference: the label; for ``realworldqa`` a mapping of ``answer`` and ``question``, or the label of a
+                question that asks for a letter.
+        """
+        if self.compat == "realworldqa":
+            return float(_realworldqa(completion, reference))
+        label = str(reference)
+        if self.compat == "mmstar":
+            return float(_MARKS.sub(" ", completion.strip().lower()).strip().startswith(label.lower()))
+        if self.compat == "cvbench":
+            cut = completion.strip().lower()[:_CUT]
+            return float(re.sub(r"[\(\)\s]", "", cut) == re.sub(r"[\(\)\s]", "", label.lower()))
+        return float(_named(completion) == _named(label))
+
+
+def _named(text: str) -> str:
+    """Return the letter that a text names, or the bare text."""
+    match = _OPTION.match(text.strip())
+    return match[1].lower() if match else re.sub(r"\W+", " ", text).strip().casefold()
+
+
+def _realworldqa(completion: str, reference: Any) -> bool:
+    is_told = isinstance(reference, dict)
+    label = str(reference["answer"] if is_told else reference)
+    wants_letter = "only the letter" in str(reference.get("question", "")) if is_told else len(label) == 1
+    said = completion.strip().lower()
+    cleaned = _MARKS.sub("", said[:_CUT] if wants_letter else said)
+    return cleaned == label.strip().lower()
