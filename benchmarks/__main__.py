@@ -15,7 +15,16 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("chunked_head", "renderer", "native_base", "beside_trl", "feature_cache", "segmenting")
+NAMES = (
+    "chunked_head",
+    "renderer",
+    "native_base",
+    "beside_trl",
+    "feature_cache",
+    "segmenting",
+    "beside_trl_dpo",
+    "attention_capture",
+)
 TABLE = HERE.parent / "docs" / "results" / "speed.md"
 HEADING = """# Speed and memory, measured
 
@@ -56,7 +65,7 @@ def write_table() -> Path:
 
 def _lines(name: str, entry: dict[str, Any]) -> Iterator[str]:
     versions = entry["versions"]
-    packages = ["torch", "transformers", *(["trl"] if name == "beside_trl" else [])]
+    packages = ["torch", "transformers", *(["trl"] if name.startswith("beside_trl") else [])]
     where = ", ".join(
         [
             entry["date"],

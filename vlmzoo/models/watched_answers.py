@@ -139,7 +139,7 @@ def _ratio(
     maps = attention_maps(steps, spans)
     if item.kind == "sequence":
         return sequence_share(maps, item.target)
-    grid = {"grid_height": spans[0].grid_height, "grid_width": spans[0].grid_width}
+    grid: dict[str, Any] = {"grid_height": spans[0].grid_height, "grid_width": spans[0].grid_width}
     if region == "exact":
         width, height = load_image(item.sample.images[0]).size
         frame = Frame.original(item.id, width=width, height=height)

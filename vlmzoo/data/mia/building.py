@@ -267,7 +267,8 @@ def _pic_in_pic(asked: ImageLike, background: ImageLike) -> tuple[list[ImageLike
 
 def _known_answers(base: Sample, companions: Sequence[Sample]) -> dict[str, Any]:
     """Return what the other images would have answered, where their source tells (`shape_cards` does)."""
-    asked, cards = base.meta.get("asked"), [other.meta.get("card") for other in companions]
+    asked = base.meta.get("asked")
+    cards: list[Mapping[str, str]] = [other.meta.get("card", {}) for other in companions]
     return {"other_answers": [card[asked] for card in cards]} if asked and all(cards) else {}
 
 
