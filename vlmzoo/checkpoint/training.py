@@ -1,6 +1,7 @@
 """The state of a run on disk: written whole by all ranks, found again, and restored to the last bit."""
 
 import json
+import pickle
 import random
 import shutil
 from collections.abc import Mapping
@@ -91,22 +92,36 @@ def restore_training(checkpoint: Path, *, engine: SavesItself, experience: Resum
         The steps that were taken.
 
     Raises:
-        CheckpointError: if it is not whole, or was written by another number of ranks.
+        CheckpointError: if it is not whole, of another format, or was written by another number of ranks.
     """
     try:
         facts = json.loads((checkpoint / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"`{checkpoint}` is no checkpoint of a run ({error}); delete it.") from error
+    if facts.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"`{checkpoint}` must have format {_FORMAT}, but has {facts.get('format')!r} instead: another version of "
+            "vlmzoo wrote it. Go on with that version, or use another `output_dir`."
+        )
     if facts["world_size"] != world_size():
         raise CheckpointError(
             f"`{checkpoint}` was written by {facts['world_size']} ranks, but {world_size()} run now; the order of the "
             "data and the shares of the optimiser depend on it. Start as many, or use another `output_dir`."
         )
     engine.restore(checkpoint / "engine")
-    own = torch.load(checkpoint / f"rank-{rank()}.pt", map_location="cpu", weights_only=True)
+    own = _state_of_rank(checkpoint / f"rank-{rank()}.pt")
     experience.load_state_dict(own["experience"])
     set_random_state(own["random"])
     return int(facts["step"])
+
+
+def _state_of_rank(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"`{path}` cannot be read ({error}); delete `{path.parent}`, and the run goes on from the one before."
+        ) from error
 
 
 def random_state() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from vlmzoo.errors import DataError
+from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import Expected
 from vlmzoo.evaluation.detection import coco_predictions, norm1000_to_xywh_px
 from vlmzoo.evaluation.generation import complete
@@ -48,6 +48,9 @@ class DetectionBenchmark:
     def __post_init__(self) -> None:
         """Build the scores of single answers."""
         object.__setattr__(self, "expected", Expected.parse(self.expected))
+        names = [spec["type"] for spec in self.score_specs]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"`score` must name each score once, but is {names} instead.")
         object.__setattr__(self, "_scores", {spec["type"]: SCORES.build(spec) for spec in self.score_specs})
 
     @property

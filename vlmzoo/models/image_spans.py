@@ -38,6 +38,12 @@ def image_spans(model: Any, input_ids: Tensor, *, image_grid_thw: Tensor | None 
         for start, length in _runs(row):
             spans += _divided(model, start, length, grids)
         found.append(spans)
+    left = sum(1 for _ in grids) if grids is not None else 0
+    if left:
+        raise ShapeError(
+            f"`image_grid_thw` must have a row for each image of `input_ids`, but has {left} more instead; give both "
+            "as the processor made them."
+        )
     return found
 
 

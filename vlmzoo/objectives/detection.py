@@ -121,7 +121,7 @@ class DetectionObjective:
         adapter: label of the adapter whose boxes are meant; None takes the one that makes boxes.
 
     Raises:
-        ConfigError: if a weight is negative.
+        ConfigError: if a weight is negative, or ``alpha`` is above 1.
     """
 
     class_weight: float = 2.0
@@ -137,6 +137,8 @@ class DetectionObjective:
         for name in ("class_weight", "l1_weight", "giou_weight", "alpha", "gamma"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"`{name}` must be 0 or more, but is {getattr(self, name)!r} instead.")
+        if self.alpha > 1:
+            raise ConfigError(f"`alpha` must be a share from 0 to 1, but is {self.alpha!r} instead.")
 
     def __call__(self, outputs: VlmOutput, batch: Batch, denominators: Mapping[str, float]) -> LossOutput:
         """Compute this micro-batch's share of the loss.

@@ -1,5 +1,6 @@
 """A study: several ways of training from the same start, with several seeds, compared question by question."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,28 +105,39 @@ def study_run(config: StudyConfig) -> StudySummary | None:
 
 
 def _runs_of(config: StudyConfig, seed: int) -> Iterator[StudyRun]:
-    model: ModelConfig | None = None
+    start: StudyRun | None = None
     source: list[str] = []
     if config.pairs is not None and config.start is None:
         raise ConfigError("`pairs` are answered by the start, but there is no `start`.")
     if config.start is not None:
         start = _run(config, START, config.start, seed, None)
-        model = ModelConfig(path=str(start.folder.final), dtype=start.config.model.dtype)
         if config.pairs is not None:
             pairs = load_config(config.pairs.run, config.pairs.overrides, schema=MiaConfig)
-            start = replace(start, pairs=pairs.model_copy(update={"model": model, "seed": seed}))
+            start = replace(start, pairs=pairs.model_copy(update={"model": _model_of(start), "seed": seed}))
             source = [f"experience.source.path={start.pairs_folder}"]
         yield start
     for name, arm in config.arms.items():
-        yield _run(config, name, arm.model_copy(update={"overrides": [*arm.overrides, *source]}), seed, model)
+        yield _run(config, name, arm.model_copy(update={"overrides": [*arm.overrides, *source]}), seed, start)
 
 
-def _run(config: StudyConfig, name: str, arm: ArmConfig, seed: int, model: ModelConfig | None) -> StudyRun:
+def _run(config: StudyConfig, name: str, arm: ArmConfig, seed: int, start: StudyRun | None) -> StudyRun:
     run = load_config(arm.run, arm.overrides)
+    model = None if start is None else _model_of(start)
     changed = {
         "model": run.model if model is None else model.model_copy(update={"adapters": run.model.adapters}),
         "seed": seed,
         "output_dir": str(Path(config.output_dir) / name / f"seed{seed}"),
+        "notes": [*run.notes, *([] if start is None else [_origin_of(start)])],
         "title": f"{config.title or Path(config.output_dir).name}: {name}, seed {seed}",
     }
     return StudyRun(arm=name, seed=seed, config=run.model_copy(update=changed))
+
+
+def _model_of(start: StudyRun) -> ModelConfig:
+    return ModelConfig(path=str(start.folder.final), dtype=start.config.model.dtype)
+
+
+def _origin_of(start: StudyRun) -> str:
+    """Tell an arm's start by its configuration, so that arms of another start are not taken for done."""
+    digest = hashlib.sha256(start.config.model_dump_json().encode()).hexdigest()[:16]
+    return f"It begins with what `{start.arm}` learned, whose configuration has the digest {digest}."

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from vlmzoo.config.schema import RunConfig
@@ -45,9 +45,8 @@ def make_reports(
             reports += _writers(config, folder, stack, steps_taken)
         if config.samples_every and config.evaluation:
             questions = [
-                question
+                list(islice(BENCHMARKS.build(spec).questions(), _QUESTIONS_PER_BENCHMARK))
                 for spec in config.evaluation.values()
-                for question in islice(BENCHMARKS.build(spec).questions(), _QUESTIONS_PER_BENCHMARK)
             ]
             reports.append(_Sampler(config, folder, model, processor, questions))
         yield reports
@@ -81,7 +80,7 @@ class _Sampler:
     """Asks the model the same few questions every so often and writes down what it says."""
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, model: Any, processor: Any, questions: list[Sample]
+        self, config: RunConfig, folder: RunFolder, model: Any, processor: Any, questions: list[list[Sample]]
     ) -> None:
         self.every = config.samples_every
         self.limit = max(spec.get("max_new_tokens", 512) for spec in config.evaluation.values())
@@ -92,11 +91,14 @@ class _Sampler:
         """Ask after every ``samples_every`` steps; all ranks ask, since ZeRO-3 needs them all, and rank 0 writes."""
         if report.step % self.every:
             return
-        answers = complete(self.model, self.processor, self.questions, max_new_tokens=self.limit)
+        answers = [  # benchmark by benchmark, for one may begin the answers and another not
+            complete(self.model, self.processor, asked, max_new_tokens=self.limit) for asked in self.questions
+        ]
         if not is_main():
             return
         writer = JsonLinesWriter(self.path)
-        for question, answer in zip(self.questions, answers, strict=True):
+        pairs = zip(chain.from_iterable(self.questions), chain.from_iterable(answers), strict=True)
+        for question, answer in pairs:
             line = {"step": report.step, "id": question.id, "completion": answer.text, "reference": question.reference}
             writer.write(line)
         writer.close()

@@ -87,6 +87,26 @@ def test_another_number_of_ranks_is_refused(tmp_path):
         restore_training(checkpoint, engine=Engine(), experience=Experience())
 
 
+def test_another_format_is_refused(tmp_path):
+    checkpoint = save(tmp_path, 2)
+    facts = json.loads((checkpoint / "run.json").read_text())
+    (checkpoint / "run.json").write_text(json.dumps(facts | {"format": 7}))
+    with pytest.raises(CheckpointError, match="must have format 1, but has 7 instead"):
+        restore_training(checkpoint, engine=Engine(), experience=Experience())
+
+
+@pytest.mark.parametrize("damage", ["missing", "torn", "empty"])
+def test_a_rank_whose_share_cannot_be_read_is_told_with_the_way_out(tmp_path, damage):
+    checkpoint = save(tmp_path, 2)
+    share = checkpoint / "rank-0.pt"
+    whole = share.read_bytes()
+    share.unlink()
+    if damage != "missing":
+        share.write_bytes(whole[: len(whole) // 2] if damage == "torn" else b"")
+    with pytest.raises(CheckpointError, match=r"rank-0\.pt` cannot be read .*delete"):
+        restore_training(checkpoint, engine=Engine(), experience=Experience())
+
+
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="is no checkpoint of a run"):
         restore_training(tmp_path, engine=Engine(), experience=Experience())

@@ -53,6 +53,11 @@ def test_a_model_that_says_the_solution_has_precision_1(tmp_path, answered, make
     }
 
 
+def test_a_score_that_is_named_twice_is_refused():
+    with pytest.raises(ConfigError, match="`score` must name each score once"):
+        make(score=["iou", {"type": "iou"}])
+
+
 def test_what_cannot_be_read_is_counted_and_finds_nothing(tmp_path, answered, make_model, processor):
     answered(lambda sample: "I see a cat." if sample.meta["image_id"] % 3 == 0 else "<answer>[]</answer>")
     result = run(tmp_path, make(), make_model({}), processor)

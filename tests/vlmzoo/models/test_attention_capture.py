@@ -122,6 +122,14 @@ def test_reading_before_generating_is_an_error(model):
         record.step_attention(0)
 
 
+def test_a_grid_without_its_placeholders_is_refused(model):
+    inputs = make_inputs(model)
+    if "image_grid_thw" in inputs:
+        grids = inputs["image_grid_thw"]
+        with pytest.raises(ShapeError, match="has 1 more instead"):
+            image_spans(model, inputs["input_ids"], image_grid_thw=torch.cat([grids, grids[:1]]))
+
+
 def test_cut_placeholders_are_refused(model):
     inputs = make_inputs(model)
     ids = inputs["input_ids"].clone()

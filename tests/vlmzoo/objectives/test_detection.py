@@ -118,3 +118,5 @@ def test_what_does_not_fit_is_refused():
         objective(VlmOutput(), batch, batch.count())
     with pytest.raises(ConfigError, match="`l1_weight` must be 0 or more, but is -1"):
         OBJECTIVES.build({"type": "detection", "l1_weight": -1})
+    with pytest.raises(ConfigError, match=r"`alpha` must be a share from 0 to 1, but is 1\.5"):
+        OBJECTIVES.build({"type": "detection", "alpha": 1.5})

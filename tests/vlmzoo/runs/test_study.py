@@ -44,6 +44,16 @@ def test_the_start_comes_first_and_every_arm_begins_where_it_ends(tmp_path):
     assert [run.config.seed for run in runs] == [0, 0, 0, 1, 1, 1]
 
 
+def test_arms_of_another_start_are_other_runs(tmp_path):
+    one, other = (
+        plan_study(make(tmp_path, start={"run": str(tmp_path / "run.yaml"), "overrides": [f"num_steps={steps}"]}))
+        for steps in (2, 3)
+    )
+    for before, after in zip(one[1:3], other[1:3], strict=True):
+        assert before.config.output_dir == after.config.output_dir
+        assert before.config != after.config
+
+
 def test_without_a_start_every_arm_begins_as_its_run_says(tmp_path):
     runs = plan_study(make(tmp_path, start=None, comparisons=[]))
     assert [run.arm for run in runs] == ["short", "long"] * 2
