@@ -30,6 +30,8 @@ def mia(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, e.g. mia_dpo/build_7b.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder, new or of a stopped build.")] = Path("mia_pairs"),
+    part: Annotated[int, typer.Option(help="Of this process, from 0, where several share the folder.")] = 0,
+    parts: Annotated[int, typer.Option(min=1, help="How many processes there are.")] = 1,
 ) -> None:
     """Make multi-image preference pairs after MIA-DPO: ask, watch attention, select, write."""
     from vlmzoo.config import MiaConfig, load_config
@@ -37,7 +39,7 @@ def mia(
 
     checked = load_config(config, overrides or [], schema=MiaConfig)
     with progress_bar("questions") as report:
-        found = build_mia(checked, out, report=report)
+        found = build_mia(checked, out, part=part, parts=parts, report=report)
     typer.echo(json.dumps(found, indent=2))
 
 

@@ -116,6 +116,24 @@ class PairsExperience(SupervisedExperience):
         """Say whether this spec needs a frozen copy of the starting weights, which must be made before training."""
         return spec.get("reference") == "frozen_copy"
 
+    @staticmethod
+    def check_objective(spec: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
+        """Compare a spec with that of the objective, before anything is built.
+
+        Raises:
+            ConfigError: if the rows would be those of another strategy, or there is no reference where one is needed.
+        """
+        if objective.get("type") != "preference":
+            return
+        for name, default in (("strategy", "dpo"), ("mode", "single")):
+            rows, compared = spec.get(name, default), objective.get(name, default)
+            if rows != compared:
+                raise ConfigError(
+                    f"`experience.{name}` and `objective.{name}` must be the same, but are {rows!r} and {compared!r}."
+                )
+        if spec.get("reference") == "none" and not objective.get("reference_free"):
+            raise ConfigError("`experience.reference: none` needs `objective.reference_free: true`, or a reference.")
+
     def _collated(self, units: Sequence[Unit]) -> Batch:
         pairs = [unit[0] for unit in units]
         batch = self.collate_pairs(pairs)

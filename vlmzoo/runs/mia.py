@@ -31,23 +31,29 @@ __all__ = ["build_mia"]
 Report = Callable[[int, int], None]
 
 
-def build_mia(config: MiaConfig, folder: str | Path, *, report: Report = lambda done, of: None) -> dict[str, Any]:
+def build_mia(
+    config: MiaConfig, folder: str | Path, *, part: int = 0, parts: int = 1, report: Report = lambda done, of: None
+) -> dict[str, Any]:
     """Build the pairs of a configuration; stopped and run again, it goes on with the first shard that is not there.
 
     Args:
         config: of the pairs.
         folder: gets ``pairs-00000-of-00004.jsonl`` and so on in TRL's columns, ``candidates-…`` with the scores of all
             answers, ``images/``, and ``report.json``.
+        part: of this process, from 0, where several share the folder: it makes every ``parts``-th shard.
+        parts: how many processes there are.
         report: told the number of finished questions, and of all.
 
     Returns:
-        The report: kept and dropped answers by layout and filter, the mix, and, where the source knows, how well
-        attention finds answers about the wrong image.
+        The report on all that is there: kept and dropped answers by layout and filter, the mix, and, where the source
+        knows, how well attention finds answers about the wrong image.
 
     Raises:
         ConfigError: if something cannot be built, or the folder holds the pairs of another configuration.
         DataError: if a question cannot be made.
     """
+    if not 0 <= part < parts:
+        raise ConfigError(f"`part` must be one of {parts}, from 0, but is {part} instead.")
     root = Path(folder)
     _claim(root, config)
     plan = _plan(config)
@@ -62,7 +68,7 @@ def build_mia(config: MiaConfig, folder: str | Path, *, report: Report = lambda 
     model: Any = None
     for number, places in enumerate(shards):
         name = f"{number:05d}-of-{len(shards):05d}.jsonl"
-        if not (root / f"candidates-{name}").exists():
+        if number % parts == part and not (root / f"candidates-{name}").exists():
             if model is None:
                 model, processor = _load(config)
             shard = _Shard(config, builder, selection, root)

@@ -10,7 +10,7 @@ from vlmzoo.config.schema import RunConfig
 from vlmzoo.experience import EXPERIENCES, Experience
 from vlmzoo.integrations.deepspeed import DeepSpeedEngine
 
-__all__ = ["RunPolicy", "build_experience", "check_experience", "frozen_copy"]
+__all__ = ["RunPolicy", "build_experience", "check_experience", "check_objective", "frozen_copy"]
 
 _COMMON = ("processor", "micro_batch_size", "accumulation_steps", "seed")
 
@@ -45,6 +45,18 @@ def check_experience(spec: Mapping[str, Any]) -> None:
         RegistryError: if the name is unknown.
     """
     EXPERIENCES.check(spec, runtime=(*_COMMON, *(("policy",) if _samples(spec) else ())))
+
+
+def check_objective(spec: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
+    """Let an experience say whether it fits the objective, before anything is built.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    build: Any = EXPERIENCES.entry(spec["type"]).build
+    check = getattr(build, "check_objective", None)
+    if check is not None:
+        check(spec, objective)
 
 
 def frozen_copy(spec: Mapping[str, Any], model: Any) -> Any:

@@ -35,7 +35,7 @@ from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.memory import keep_freed_memory
 from vlmzoo.runs.models import model_of
 from vlmzoo.runs.optim import make_schedule, parameter_groups
-from vlmzoo.runs.policy import RunPolicy, build_experience, check_experience, frozen_copy
+from vlmzoo.runs.policy import RunPolicy, build_experience, check_experience, check_objective, frozen_copy
 from vlmzoo.runs.recorder import recorded
 from vlmzoo.runs.resume import Beginning, begin
 from vlmzoo.runs.signals import StopRequest
@@ -165,6 +165,7 @@ def _check_names(config: RunConfig) -> None:
     """Check all specs against their registries before anything is built."""
     check_experience(config.experience)
     OBJECTIVES.check(config.objective)
+    check_objective(config.experience, config.objective)
     for benchmark in config.evaluation.values():
         BENCHMARKS.build(benchmark)
 

@@ -75,6 +75,15 @@ def test_a_build_that_was_stopped_writes_what_one_without_a_stop_writes(model, t
     assert set(whole["detection"]) == set(LAYOUTS)
 
 
+def test_several_processes_share_a_folder(model, tmp_path):
+    whole = build_mia(make(model), tmp_path / "whole")
+    halves = [build_mia(make(model), tmp_path / "parts", part=part, parts=2) for part in (1, 0)]
+    assert halves[0]["questions"] < halves[1]["questions"] == whole["questions"]
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+    with pytest.raises(ConfigError, match="one of 2"):
+        build_mia(make(model), tmp_path / "parts", part=2, parts=2)
+
+
 def test_pairs_are_read_by_how_they_were_chosen(model, tmp_path):
     found = build_mia(make(model, write_dropped=True), tmp_path)
     kept = sum(counts.get("kept", 0) for counts in found["verdicts"].values())

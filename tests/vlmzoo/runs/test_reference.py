@@ -24,6 +24,19 @@ def test_a_file_stands_for_the_reference_it_was_made_of(tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("objective.strategy=orm", "must be the same"),
+        ("objective.mode=same_batch", "must be the same"),
+        ("experience.reference=none", "reference_free"),
+    ],
+)
+def test_rows_that_the_objective_does_not_ask_for_are_refused_before_anything_is_built(tmp_path, override, says):
+    with pytest.raises(ConfigError, match=says):
+        train_run(load(tmp_path, override))
+
+
 def test_a_source_without_an_end_and_another_experience_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="have an end"):
         write_reference(load(tmp_path, "experience.source.num_rows=null"), tmp_path / "file")
