@@ -55,7 +55,20 @@ $(INTEROP)/.installed: $(STAMP)
 	$(INTEROP)/bin/python -m pip install --quiet $(PIP_FLAGS) 'trl>=1.16'
 	@touch $@
 
-test-slow: install $(INTEROP)/.installed ## run the fuzz, the matrices and the whole runs
+# verl declares a range of transformers that ends before ours; its class that reads data does not need it, so verl and
+# what it imports stand above the packages of the two other environments.
+VERL := .venv-verl
+$(VERL)/.installed: $(INTEROP)/.installed
+	$(BIN)/python -m venv --without-pip $(VERL)
+	for env in $(BIN) $(INTEROP)/bin; do $$env/python -c 'import site; print(site.getsitepackages()[0])'; done \
+	  > "$$($(VERL)/bin/python -c 'import site; print(site.getsitepackages()[0])')/beneath.pth"
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --no-deps \
+	  --target "$$($(VERL)/bin/python -c 'import site; print(site.getsitepackages()[0])')" \
+	  'verl==0.9.1' 'ray>=2.41' 'tensordict>=0.8,<=0.10,!=0.9.0' codetiming torchdata requests charset-normalizer \
+	  idna urllib3 certifi jsonschema msgpack protobuf pyvers orjson cloudpickle hydra-core
+	@touch $@
+
+test-slow: install $(VERL)/.installed ## run the fuzz, the matrices and the whole runs
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" $(ARGS)
 
 check: install ## format, lint, types and layers

@@ -20,6 +20,7 @@ NAMES = (
     "renderer",
     "native_base",
     "beside_trl",
+    "beside_trl_grpo",
     "feature_cache",
     "segmenting",
     "beside_trl_dpo",

@@ -258,3 +258,18 @@ def test_grounding_runs_on_a_model(reason_seg, make_model, processor, tmp_path):
     answers = {text_of(sample.messages): "<answer>(100,200),(590,580)</answer>" for sample in benchmark.questions()}
     result = run_benchmark(make_model(answers), processor, benchmark, out_dir=tmp_path / "out", batch_size=2)
     assert result.main_score == "box_iou" and len(result.generations) == 2
+
+
+def test_a_base_map_is_what_a_model_found_when_it_was_asked_for_everything(tmp_path):
+    from vlmzoo.evaluation.query_maps import query_map_of, write_query_map
+
+    whole = detect(tmp_path, queries="all")
+    box = "<answer>[{'Position': [0, 0, 500, 500], 'Confidence': 0.5}]</answer>"
+    answers = ["<answer>No Objects</answer>", box, box, "I cannot say."]
+    found = [whole.judged(one) for one in said(whole, answers)]
+    assert query_map_of(found, name="base")["queries"] == {"7": ["dog"], "9": ["cat"]}
+    path = write_query_map(found, tmp_path / "base.json", name="base")
+    mapped = detect(tmp_path, queries=str(path))
+    assert ids_of(mapped) == ["7/2", "9/1"] and mapped.identity["queries"] == "base"
+    with pytest.raises(DataError, match="made of answers to `virft_detection`"):
+        query_map_of(said(classify(), ["red", "blue"]), name="base")
