@@ -18,12 +18,16 @@ BuilderT = TypeVar("BuilderT", bound=Callable[..., Any])
 KINDS: Mapping[str, tuple[str, str]] = {
     "adapter": ("vlmzoo.adapters", "ADAPTERS"),
     "benchmark": ("vlmzoo.evaluation.benchmarks", "BENCHMARKS"),
+    "chat_client": ("vlmzoo.services.chat", "CHAT_CLIENTS"),
+    "describer": ("vlmzoo.services.describers", "DESCRIBERS"),
     "encoder": ("vlmzoo.blocks.encoders", "ENCODERS"),
     "experience": ("vlmzoo.experience", "EXPERIENCES"),
     "family": ("vlmzoo.models", "FAMILIES"),
     "fusion": ("vlmzoo.blocks.fusion", "FUSIONS"),
+    "judge": ("vlmzoo.services.judges", "JUDGES"),
     "language_model": ("vlmzoo.blocks.language", "LANGUAGE_MODELS"),
     "mask_decoder": ("vlmzoo.blocks.decoders", "DECODERS"),
+    "negative_image_source": ("vlmzoo.services.negative_images", "NEGATIVE_IMAGES"),
     "objective": ("vlmzoo.objectives", "OBJECTIVES"),
     "pathway": ("vlmzoo.evaluation.pathways", "PATHWAYS"),
     "projector": ("vlmzoo.blocks.projectors", "PROJECTORS"),
@@ -33,6 +37,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "source": ("vlmzoo.data.sources", "SOURCES"),
     "task": ("vlmzoo.data.synthetic", "TASKS"),
     "tokenizer": ("vlmzoo.data.tokenizers", "TOKENIZERS"),
+    "verifier": ("vlmzoo.services.verifiers", "VERIFIERS"),
 }
 """Kinds of thing that a config can name: the package that holds the table, and the table's name there."""
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.core import TyperGroup
 
-from vlmzoo.cli import commands, data_commands, preference_commands
+from vlmzoo.cli import commands, data_commands, preference_commands, serve_commands
 from vlmzoo.cli.doctor import doctor
 from vlmzoo.errors import VlmzooError
 
@@ -63,6 +63,11 @@ data.command("mia")(preference_commands.mia)
 data.command("pairs")(preference_commands.pairs)
 data.command("reference")(preference_commands.reference)
 app.add_typer(data, name="data")
+
+serve = typer.Typer(no_args_is_help=True, help="Serve what training asks, on this machine.")
+serve.command("judge")(serve_commands.serve_judge)
+serve.command("images")(serve_commands.serve_images)
+app.add_typer(serve, name="serve")
 
 
 def _show_version(is_asked: bool) -> None:

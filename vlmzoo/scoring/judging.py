@@ -30,6 +30,7 @@ _LABELLED = re.compile(
 )
 _ALONE = re.compile(r"\s*[\[\(<{\"'`*_]*\s*" + _NUMBER + _AFTER + r"[ \t.]*\s*\Z", re.ASCII)
 _GOES_ON = re.compile(r"[%\w/]|\.\d|[-–]\s?\d")  # a percentage, a range, another scale
+_FENCE = re.compile(r"```(?:json)?")
 _JSON_OBJECT = re.compile(r"\{[^{}]*\}")
 _RATING = re.compile(r"\**rating\**\s*:\s*\**\s*(\d(?:\.\d+)?)", re.IGNORECASE | re.ASCII)
 
@@ -60,11 +61,12 @@ def read_score(
         match = _REFERENCE.search(lowered) or _REFERENCE_START.search(lowered)
         return None if match is None else float(int(match[1]))
     text = text[:_MAX_CHARS]
-    found = _in_json(text)
-    if not found:
+    whole = _FENCE.sub("", text).strip()
+    found = _in_json(whole) if whole.startswith("{") and _parsed(whole) is not None else []
+    if not found:  # words around it may be repeated ones, so that all scores must agree
         labelled = list(_LABELLED.finditer(text))
         matches = labelled or [match for match in [_ALONE.fullmatch(text)] if match is not None]
-        found = [_value(match, highest) for match in matches]
+        found = [*_in_json(text), *(_value(match, highest) for match in matches)]
     return found[0] if len(set(found)) == 1 and found[0] is not None and lowest <= found[0] <= highest else None
 
 
@@ -107,18 +109,23 @@ def read_score_pair(text: str, *, compat: JudgeCompat | None = None) -> tuple[fl
 
 
 def _in_json(text: str) -> list[float | None]:
-    """Return the fields ``score`` of JSON objects; None for one that is no number."""
-    found: list[float | None] = []
-    for match in _JSON_OBJECT.finditer(text):
-        try:
-            value: Any = json.loads(match[0])
-        except ValueError:
-            continue
-        if "score" in value:
-            score = value["score"]
-            is_number = isinstance(score, (int, float)) and not isinstance(score, bool)
-            found.append(float(score) if is_number else None)
-    return found
+    """Return the fields ``score`` of the whole, if it is a JSON object, or of those within; None for no number."""
+    whole = _parsed(text)
+    objects = [_parsed(match[0]) for match in _JSON_OBJECT.finditer(text)] if whole is None else [whole]
+    return [_number(one["score"]) for one in objects if one is not None and "score" in one]
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number else None
 
 
 def _value(match: re.Match[str], highest: float) -> float | None:
