@@ -1,5 +1,7 @@
 """Every block of every registry, from its smallest example: shapes, gradients, round trips, seeds, sources."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -114,6 +116,27 @@ def test_encoders_refuse_what_cannot_be():
     encoder = build(ENCODERS, "clip")
     with pytest.raises(ShapeError, match="use the model's own processor"):
         encoder(torch.zeros(1, 3, 14, 14))
+
+
+def test_a_patch_that_is_encoded_on_its_own_changes_no_other_token():
+    encoder = ENCODERS.build({"type": "patch_mlp", "image_size": [28, 42], "patch_size": 14, "hidden_size": 16})
+    pixels = torch.randn(1, 3, 28, 42)
+    changed = pixels.clone()
+    changed[..., 14:, :14] += 1
+    is_other = (encoder(pixels) != encoder(changed)).any(dim=1)[0]
+    assert is_other.tolist() == [[False, False, False], [True, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"image_size": 30}, "must be whole patches of 14 pixels, but is (30, 30)"),
+        ({"num_layers": -1}, "`num_layers` must be 0 or more, but is -1"),
+    ],
+)
+def test_patches_that_cannot_be_are_refused(options, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        ENCODERS.build({"type": "patch_mlp", **ENCODERS.entry("patch_mlp").tiny, **options})
 
 
 @pytest.mark.parametrize("select_layer", [-1, -2, 0, 1])
