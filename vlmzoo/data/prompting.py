@@ -54,10 +54,14 @@ def until_end(ids: Sequence[int], ends: Collection[int]) -> list[int]:
     return list(ids[:end])
 
 
-def awaited_ids(processor: Any) -> list[int]:
-    """Return the ids that adapters wait for."""
+def awaited_ids(model: Any, processor: Any) -> set[int]:
+    """Return the ids that adapters wait for: those of the model, and those that its processor knows of.
+
+    A processor that transformers' own ``AutoProcessor`` has loaded knows of none.
+    """
     tokens = getattr(processor, "adapter_tokens", ())
-    return [processor.tokenizer.convert_tokens_to_ids(token) for token in tokens]
+    known = processor.tokenizer.convert_tokens_to_ids(list(tokens)) if tokens else []
+    return {*known, *getattr(model, "token_ids", {}).values()}
 
 
 def sampling_exclusions(processor: Any, *, keep: Collection[int] = ()) -> list[int]:

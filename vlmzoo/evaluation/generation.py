@@ -56,7 +56,7 @@ def complete(
     inputs = _prompt_inputs(processor, samples, like=model)
     generate: Any = model.generate  # its parameters are the model's own
     eos_ids = end_ids(model, processor)
-    excluded = sampling_exclusions(processor, keep={*eos_ids, *awaited_ids(processor)})
+    excluded = sampling_exclusions(processor, keep={*eos_ids, *awaited_ids(model, processor)})
     suppressed = {"suppress_tokens": excluded} if excluded else {}
     was_training = model.training
     model.eval()

@@ -58,8 +58,9 @@ class VllmEngine:
     def complete(self, prompts: Sequence[Prompt]) -> list[list[Rollout]]:
         """Push the weights, then draw one completion for each seed of each prompt."""
         self._push()
-        ends = end_ids(self.policy.module, self.processor)
-        excluded = sampling_exclusions(self.processor, keep={*ends, *awaited_ids(self.processor)})
+        model = self.policy.module
+        ends = end_ids(model, self.processor)
+        excluded = sampling_exclusions(self.processor, keep={*ends, *awaited_ids(model, self.processor)})
         asked = [(prompt, seed) for prompt in prompts for seed in prompt.seeds]
         parameters = [
             self._parameters(

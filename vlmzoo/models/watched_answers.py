@@ -89,7 +89,7 @@ def answer_watched(
     batch = collate([{**processor.encode_prompt(sample), "labels": []} for sample in asked])
     inputs = {n: v.to(model.device) for n, v in batch.inputs.items() if n != "labels" and isinstance(v, torch.Tensor)}
     ends = end_ids(model, processor)
-    excluded = sampling_exclusions(processor, keep={*ends, *awaited_ids(processor)})
+    excluded = sampling_exclusions(processor, keep={*ends, *awaited_ids(model, processor)})
     options: dict[str, Any] = {"suppress_tokens": excluded} if excluded else {}
     with capture_attention(model, layer=layer) as record:
         outputs = model.generate(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import AutoProcessor
 
 from tests.vlmzoo.adapters import probe  # noqa: F401  (registers it)
 from tests.vlmzoo.adapters.bases import BASES, make_base
@@ -9,7 +10,9 @@ from tests.vlmzoo.adapters.seg_samples import make_batch, make_sample, seg_spec
 from tests.vlmzoo.adapters.test_folder import assert_same, make_trained
 from vlmzoo import build_model, load_model, push_model
 from vlmzoo.checkpoint import save_model
+from vlmzoo.data.prompting import awaited_ids, sampling_exclusions
 from vlmzoo.errors import CheckpointError, HubError
+from vlmzoo.models.registration import register_auto_classes
 from vlmzoo.zoo import load_card
 
 
@@ -34,6 +37,17 @@ def test_masks_come_back_from_the_hub_as_they_were(hub, tmp_path, name):
         expected, found = (one.eval()(**batch.inputs).adapters["seg"]["mask_logits"] for one in (model, fetched))
     assert expected.numel() > 0 and expected.std() > 0
     assert torch.equal(expected, found)
+
+
+def test_adapters_are_heard_with_a_processor_that_does_not_know_them(tmp_path):
+    model = build_model(load_card("llava-1.5-7b").miniature(), adapters=[seg_spec()])
+    register_auto_classes()
+    processor = AutoProcessor.from_pretrained(save_model(model, model.processor, tmp_path / "model"))
+    assert not getattr(processor, "adapter_tokens", ())
+    (token_id,) = awaited_ids(model, processor)
+    assert processor.tokenizer.convert_ids_to_tokens(token_id) == "[SEG]"
+    assert token_id in processor.tokenizer.all_special_ids
+    assert token_id not in sampling_exclusions(processor, keep=awaited_ids(model, processor))
 
 
 def test_a_revision_is_loaded_by_its_name(hub, tmp_path):

@@ -98,7 +98,7 @@ class InProcessEngine:
 
     def _excluded(self, model: Any, vocabulary: int) -> Tensor:
         """Return True where a token may not be said, ``(V,)``: an adapter's token may, and so may what ends."""
-        keep = {*end_ids(model, self.processor), *awaited_ids(self.processor)}
+        keep = {*end_ids(model, self.processor), *awaited_ids(model, self.processor)}
         excluded = torch.zeros(vocabulary, dtype=torch.bool)
         places = [id for id in sampling_exclusions(self.processor, keep=keep) if id < vocabulary]
         excluded[places] = True

@@ -76,8 +76,9 @@ class OpenAiServerEngine:
         Raises:
             ServiceError: if the server does not answer, or does not say which tokens it drew.
         """
-        ends = end_ids(self.policy.module, self.processor)
-        excluded = set(sampling_exclusions(self.processor, keep={*ends, *awaited_ids(self.processor)}))
+        model = self.policy.module
+        ends = end_ids(model, self.processor)
+        excluded = set(sampling_exclusions(self.processor, keep={*ends, *awaited_ids(model, self.processor)}))
         asked = [(prompt, seed) for prompt in prompts for seed in prompt.seeds]
         with ThreadPoolExecutor(self.num_parallel) as pool:
             answers = list(pool.map(lambda one: self._ask(*one), asked))
