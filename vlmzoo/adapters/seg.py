@@ -18,6 +18,7 @@ Letters: B sequences, T text positions, I pictures, K masks, M candidates of a m
 token, P pixels of all masks, S side of the decoder's input, (H, W) pixels of an image, (h, w) of its features.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ from vlmzoo.adapters._token_images import encoded_pictures, image_name, images_o
 from vlmzoo.adapters.contract import Adapter, AdapterContext, GenerationContext, Host
 from vlmzoo.blocks.decoders import DECODERS, MaskPrediction
 from vlmzoo.blocks.decoders.postprocess import logits_in_original
+from vlmzoo.blocks.decoders.scratch import start_from_scratch, widen
 from vlmzoo.data.adapter_inputs import AdapterInputs
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.geometry import Frame, Mask
@@ -65,6 +67,8 @@ class SegAdapter(Adapter):
         decoder: ``{type: …}`` for the registry of mask decoders, or a name in it.
         weights: a file or folder with the decoder's published weights to start from, in the authors' names or
             transformers'; None starts from random ones. A saved model does not need it any more.
+        from_scratch: whether decoder and prompts start wider, for a decoder that has no weights to start from and
+            learns with its image encoder (`start_from_scratch`).
         token: ``[SEG]``.
         image_tokens: whether ``<im_start>`` and ``<im_end>`` are added behind it, as LISA does; a chat template such as
             ``llava_v1`` puts them around images.
@@ -96,6 +100,7 @@ class SegAdapter(Adapter):
         *,
         decoder: str | Mapping[str, Any] = "sam-vit-h",
         weights: str | None = None,
+        from_scratch: bool = False,
         token: str = "[SEG]",
         image_tokens: bool = False,
         train_decoder: bool = True,
@@ -109,11 +114,21 @@ class SegAdapter(Adapter):
     ) -> None:
         super().__init__(host=host)
         self.check_host(
-            host, decoder=decoder, cache_size=cache_size, encoder_chunk=encoder_chunk, mask_chunk=mask_chunk
+            host,
+            decoder=decoder,
+            weights=weights,
+            from_scratch=from_scratch,
+            cache_size=cache_size,
+            encoder_chunk=encoder_chunk,
+            mask_chunk=mask_chunk,
         )
         self.decoder = DECODERS.build(_spec_of(decoder))
         width, prompt = host.hidden_size, self.decoder.prompt_dim
         self.text_hidden_fcs = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, prompt))
+        if from_scratch:
+            start_from_scratch(self.decoder)
+            widen(self.text_hidden_fcs[0], gain=1.0)
+            widen(self.text_hidden_fcs[2], gain=math.sqrt(2.0))  # half of the values before it are 0
         self.special_tokens = (token, *(_AROUND_IMAGE if image_tokens else ()))
         learning = [f"decoder.{part}" for part in self.decoder.trainable_parts] if train_decoder else []
         learning += [f"decoder.{part}" for part in self.decoder.encoder_parts] if train_encoder else []
@@ -132,6 +147,10 @@ class SegAdapter(Adapter):
             RegistryError: if there is no such decoder.
         """
         DECODERS.check(_spec_of(options.get("decoder", "sam-vit-h")))
+        if options.get("from_scratch") and options.get("weights") is not None:
+            raise ConfigError(
+                f"adapter `seg`: `from_scratch` has no effect beside `weights` ({options['weights']!r}); leave one out."
+            )
         for name in ("cache_size", "encoder_chunk", "mask_chunk"):
             value = options.get(name, 0)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:

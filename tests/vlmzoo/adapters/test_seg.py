@@ -340,3 +340,25 @@ def test_other_decoders_learn_and_segment_behind_the_same_adapter(name):
         losses.append(float(loss.metrics["bce/loss"]))
     assert losses[-1] < losses[0]
     assert all(p.grad is not None for p in model.adapters["seg"].text_hidden_fcs.parameters())
+
+
+def test_a_decoder_without_weights_can_start_wider():
+    torch.manual_seed(0)
+    plain = make_base("llava-llama", adapters=[seg_spec()]).adapters["seg"]
+    torch.manual_seed(0)
+    wide = make_base("llava-llama", adapters=[seg_spec(from_scratch=True)]).adapters["seg"]
+    gains = {"decoder.mask_decoder.": 3**0.5, "text_hidden_fcs.0": 3**0.5, "text_hidden_fcs.2": 6**0.5}
+    found = dict(wide.named_modules())
+    for name, module in plain.named_modules():
+        if not isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            continue
+        gain = next((gain for start, gain in gains.items() if name.startswith(start)), None)
+        if gain is None and name.startswith("decoder.prompt_encoder"):
+            gain = 3**0.5
+        torch.testing.assert_close(found[name].weight, module.weight * (gain or 1.0))
+    assert found["decoder.image_encoder"].pos_embed.std() > 0.3
+
+
+def test_a_wider_start_beside_weights_is_refused():
+    with pytest.raises(ConfigError, match="`from_scratch` has no effect beside `weights`"):
+        make_base("llava-llama", adapters=[seg_spec(from_scratch=True, weights="sam_vit_h.pth")])
