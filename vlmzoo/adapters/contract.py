@@ -3,7 +3,7 @@
 Letters: B sequences, T text positions, D width of a token.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -100,6 +100,8 @@ class Adapter(nn.Module):
     """Whether it turns what was generated into outputs of its own, in ``after_generation``."""
     transient_options: ClassVar[Sequence[str]] = ()
     """Options that say where weights come from at the start; a saved folder does not repeat them."""
+    shapes_images: ClassVar[bool] = False
+    """Whether it turns some images into visual tokens of its own, in ``visual_tokens``; of composed bases only."""
     freezes_base: ClassVar[bool] = False
     """Whether the base's weights stand still by default while it is attached."""
 
@@ -133,6 +135,18 @@ class Adapter(nn.Module):
         parameters equally often on all ranks.
         """
         return {}
+
+    def visual_tokens(
+        self, feature_maps: Sequence[Tensor], project: Callable[[list[Tensor]], Tensor], inputs: Mapping[str, Tensor]
+    ) -> list[Tensor]:
+        """Return the visual tokens of each image, ``(N_i, D)``; called where ``shapes_images`` is set.
+
+        Args:
+            feature_maps: of the base's encoders, each ``(images, C_k, h_k, w_k)``.
+            project: what the base makes of them, ``(images, N, D)``.
+            inputs: the adapter's own inputs, by name; none where the images are as ever.
+        """
+        return list(project(list(feature_maps)))
 
     def starting_weights(self) -> Mapping[str, str]:
         """Return published weights to start from: a file or a folder for each submodule, by name."""

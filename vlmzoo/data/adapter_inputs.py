@@ -36,6 +36,13 @@ class AdapterInputs:
         """Return the sample as the model is to see it: the adapter's prompt protocol. The default changes nothing."""
         return sample
 
+    def image_token_counts(self, sample: Sample) -> Sequence[int | None]:
+        """Return how many visual tokens stand for each image of a sample, None where it is as many as ever.
+
+        The default, an empty list, leaves all images as they are.
+        """
+        return ()
+
     def encode(self, sample: Sample) -> Mapping[str, Any]:
         """Return one row of what the adapter needs beside tokens and pictures."""
         return {}

@@ -181,13 +181,22 @@ class SampleEncoding(_Processor):
         if not len(places):
             return ids, is_target
         id_parts, target_parts, last = [], [], 0
+        counts = self._shortened(sample)
         for number, place in enumerate(places):
-            replacement = self._ids_of(self.replace_image_token(dict(pictures), number))
+            if counts.get(number) is None:
+                replacement = self._ids_of(self.replace_image_token(dict(pictures), number))
+            else:
+                replacement = np.full(counts[number], self.image_token_id)
             self._check_budget(len(replacement), number, sample)
             id_parts += [ids[last:place], replacement]
             target_parts += [is_target[last:place], np.full(len(replacement), is_target[place])]
             last = place + 1
         return np.concatenate([*id_parts, ids[last:]]), np.concatenate([*target_parts, is_target[last:]])
+
+    def _shortened(self, sample: Sample) -> dict[int, int]:
+        """Return the visual tokens of those images that an adapter gives a number of its own, by their place."""
+        told = [enumerate(inputs.image_token_counts(sample)) for inputs in self.adapter_inputs.values()]
+        return {number: count for counts in told for number, count in counts if count is not None}
 
     def _ids_of(self, replacement: str) -> np.ndarray:
         if replacement not in self._replacement_ids:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from vlmzoo.adapters import Adapter
@@ -35,6 +35,7 @@ class Adapted(_Model):
         self.token_ids: dict[str, int] = {}
         self._processor: SampleEncoding | Callable[[], SampleEncoding] | None = None
         self._recorder: StateRecorder | None = None
+        self._image_inputs: Mapping[str, Tensor] = {}  # of the adapter that shapes images, while it is generated
 
     @property
     def attached(self) -> dict[str, Adapter]:

@@ -90,9 +90,12 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
 
     def image_features(self, pixel_values: Tensor) -> Tensor:
         """Encode and project images: ``(images, 3, H, W)`` to ``(images, N, D)``, from the cache where there is one."""
+        return self.project(self._maps_of(pixel_values))
+
+    def _maps_of(self, pixel_values: Tensor) -> list[Tensor]:
         if self.feature_cache is None or not self.training:
-            return self.project(self.feature_maps(pixel_values))
-        return self.project(self.feature_cache.maps(pixel_values, self.feature_maps, together=self.always_look))
+            return self.feature_maps(pixel_values)
+        return self.feature_cache.maps(pixel_values, self.feature_maps, together=self.always_look)
 
     @property
     @abstractmethod
@@ -135,17 +138,23 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         """Initialise nothing: transformers' own parts initialise themselves, timm's are born initialised."""
 
     def embed(
-        self, input_ids: Tensor, pixel_values: Tensor | None, image_index: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor | None,
+        image_index: Tensor | None = None,
+        adapter_inputs: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Embed tokens and put the features of the images in place of their placeholders.
 
         Args:
-            input_ids: ``(B, T)``, with N placeholders for each image.
+            input_ids: ``(B, T)``, with N placeholders for each image, or as many as an adapter makes of it.
             pixel_values: ``(images, 3, H, W)`` in the order of the placeholders, or None.
             image_index: as for :meth:`forward`.
+            adapter_inputs: of all adapters, by name.
 
         Returns:
-            The embeddings ``(B, T, D)`` and the features ``(images, N, D)``.
+            The embeddings ``(B, T, D)`` and the features ``(images, N, D)``; None for the latter where an adapter
+            shapes images.
 
         Raises:
             ShapeError: if placeholders and features differ in number.
@@ -155,11 +164,27 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         if pixel_values is None:
             _check_placeholders(is_image, num_images=0, num_tokens=0)
             return (embeddings + self._look_at_nothing() if self._must_look else embeddings), None
+        shaped = self._shaped_images(pixel_values, adapter_inputs or self._image_inputs, image_index)
+        if shaped is not None:
+            _check_total(is_image, lengths=[len(own) for own in shaped])
+            return embeddings.masked_scatter(is_image.unsqueeze(-1), torch.cat(shaped).to(embeddings)), None
         features = self.image_features(pixel_values).to(embeddings)
         if image_index is not None:
             features = features[image_index]
         _check_placeholders(is_image, num_images=features.shape[0], num_tokens=features.shape[1])
         return embeddings.masked_scatter(is_image.unsqueeze(-1), features), features
+
+    def _shaped_images(
+        self, pixel_values: Tensor, inputs: Mapping[str, Tensor], image_index: Tensor | None = None
+    ) -> list[Tensor] | None:
+        """Return what an adapter makes of each image, ``(N_i, D)``; None where no adapter shapes any."""
+        for adapter in self.attached.values():
+            own = {name: inputs[name] for name in adapter.input_names if name in inputs}
+            if adapter.shapes_images and (own or self._must_look):
+                maps = self._maps_of(pixel_values)
+                shown = maps if image_index is None else [one[image_index] for one in maps]
+                return adapter.visual_tokens(shown, self.project, own)
+        return None
 
     def forward(
         self,
@@ -217,6 +242,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
             inputs_embeds=inputs_embeds,
             pixel_values=pixel_values,
             image_index=image_index,
+            adapter_inputs=adapter_inputs,
             **kwargs,
         )
         result = self._conclude(
@@ -239,7 +265,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         return {"pixel_values": torch.zeros(1, 3, *self.image_size)}
 
     def _features_of(self, pictures: Mapping[str, Tensor]) -> Sequence[Tensor]:
-        return [self.image_features(pictures["pixel_values"])]
+        shaped = self._shaped_images(pictures["pixel_values"], {})
+        return shaped if shaped is not None else [self.image_features(pictures["pixel_values"])]
 
     def _run_decoder(
         self,
@@ -250,6 +277,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         inputs_embeds: Tensor | None = None,
         pixel_values: Tensor | None = None,
         image_index: Tensor | None = None,
+        adapter_inputs: Mapping[str, Tensor] | None = None,
         **kwargs: Any,
     ) -> tuple[Any, Tensor | None]:
         """Run everything but the head; return the decoder's outputs and the features of the images."""
@@ -257,7 +285,7 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         if inputs_embeds is None:
             if input_ids is None:
                 raise ShapeError("Exactly one of `input_ids` and `inputs_embeds` must be given, but neither is.")
-            inputs_embeds, features = self.embed(input_ids, pixel_values, image_index)
+            inputs_embeds, features = self.embed(input_ids, pixel_values, image_index, adapter_inputs)
         outputs = self.get_decoder()(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask if cache is not None else _needed(attention_mask),
@@ -285,6 +313,11 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
     ) -> tuple[Tensor | None, dict[str, Any]]:
         """Repeat rows for several completions each, and with every row all of its images."""
         pixel_values = kwargs.pop("pixel_values", None)
+        if pixel_values is not None and expand_size > 1 and self._image_inputs:
+            raise ConfigError(
+                f"`num_return_sequences` must be 1 where images have short forms, but is {expand_size} instead; repeat "
+                "the prompts."
+            )
         if pixel_values is not None and input_ids is not None and expand_size > 1:
             per_row = (input_ids == self.config.image_token_id).sum(dim=1) // self.num_image_tokens
             images = pixel_values.split(per_row.tolist())
@@ -319,6 +352,23 @@ def _needed(attention_mask: Tensor | None) -> Tensor | None:
     if attention_mask is None or attention_mask.ndim != 2 or attention_mask.device.type != "cpu":
         return attention_mask
     return None if bool((attention_mask[:, 1:] <= attention_mask[:, :-1]).all()) else attention_mask
+
+
+def _check_total(is_image: Tensor, *, lengths: Sequence[int]) -> None:
+    """Compare placeholders with visual tokens of images of different lengths.
+
+    Args:
+        is_image: ``(B, T)``, where the placeholders stand.
+        lengths: visual tokens of each image.
+
+    Raises:
+        ShapeError: if they differ.
+    """
+    if int(is_image.sum()) != sum(lengths):
+        raise ShapeError(
+            f"`input_ids` must hold {sum(lengths)} placeholders for {len(lengths)} images of {list(lengths)} visual "
+            f"tokens, but hold {int(is_image.sum())} instead. Let the model's processor expand the placeholders."
+        )
 
 
 def _check_placeholders(is_image: Tensor, *, num_images: int, num_tokens: int) -> None:

@@ -41,6 +41,14 @@ class GeneratingMixin(Adapted):
         names = {name for adapter in self.attached.values() for name in adapter.input_names}
         taken = {name: kwargs.pop(name) for name in names & kwargs.keys()}
         given = {name: value for name, value in taken.items() if value is not None}
+        shaping = {name for adapter in self.attached.values() if adapter.shapes_images for name in adapter.input_names}
+        self._image_inputs = {name: value for name, value in given.items() if name in shaping}
+        try:
+            return self._generate(args, kwargs, given)
+        finally:
+            self._image_inputs = {}
+
+    def _generate(self, args: Sequence[Any], kwargs: dict[str, Any], given: Mapping[str, Any]) -> Any:
         generate: Any = super().generate  # type: ignore[misc]
         listening = {
             label: adapter
