@@ -25,6 +25,8 @@ NAMES = (
     "segmenting",
     "beside_trl_dpo",
     "attention_capture",
+    "searching",
+    "guidance",
 )
 TABLE = HERE.parent / "docs" / "results" / "speed.md"
 HEADING = """# Speed and memory, measured

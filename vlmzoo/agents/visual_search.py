@@ -5,6 +5,7 @@ Source: V*, arXiv:2312.14135, section 3.2 and algorithm 1; order, thresholds and
 
 import heapq
 import math
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -139,6 +140,9 @@ class VisualSearch:
         max_visits: stop after so many patches; None for no limit, as the authors.
         time_budget_s: stop after so many seconds; None for no limit.
         looks_ahead: look at all parts of a patch in one call, when the first of them comes up; the visits are the same.
+        order: ``guided`` takes the most promising patch next; ``random`` any that waits, which is what a search is
+            compared with.
+        seed: of the random order.
         noun_chunks: gives the noun chunks of a cue, e.g. by spaCy.
 
     Raises:
@@ -154,6 +158,8 @@ class VisualSearch:
     max_visits: int | None = None
     time_budget_s: float | None = None
     looks_ahead: bool = True
+    order: Literal["guided", "random"] = "guided"
+    seed: int = 0
     noun_chunks: Callable[[str], Sequence[str]] = field(default=plain_noun_chunks)
 
     def __post_init__(self) -> None:
@@ -161,6 +167,8 @@ class VisualSearch:
         for name in ("confidence_high", "confidence_low"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`{name}` must lie within [0, 1], but is {getattr(self, name)} instead.")
+        if self.order not in ("guided", "random"):
+            raise ConfigError(f"`order` must be guided or random, but is {self.order!r} instead.")
         for name in ("smallest_size", "max_visits", "time_budget_s"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -234,6 +242,7 @@ class _Search:
         self.visits: list[Visit] = []
         self.seen: dict[int, Detection] = {}
         self.calls = {"detect": 0, "describe": 0, "locate": 0}
+        self.random = random.Random(options.seed) if options.order == "random" else None
 
     def run(self) -> SearchResult:
         started = time.monotonic()
@@ -254,7 +263,8 @@ class _Search:
         return self._conclude("exhausted")
 
     def _push(self, node: _Node) -> None:
-        heapq.heappush(self.queue, (-(node.score or 0.0), self.num_queued, node))
+        priority = -(node.score or 0.0) if self.random is None else self.random.random()
+        heapq.heappush(self.queue, (priority, self.num_queued, node))
         self.num_queued += 1
 
     def _detect(self, node: _Node) -> Detection:
@@ -319,8 +329,8 @@ class _Search:
         assert best is not None
         boxes = [detection.boxes[best]]
         if node.level == 1:
-            pairs = zip(detection.boxes, detection.probabilities, strict=True)
-            boxes = [box for box, probability in pairs if probability > _ALL_HITS_ABOVE] or boxes
+            hits = [place for place, value in enumerate(detection.probabilities) if value > _ALL_HITS_ABOVE]
+            boxes = [detection.boxes[place] for place in hits] or boxes
         return self._result(len(self.visits) - 1, boxes, is_hit=True, stopped_by="hit")
 
     def _conclude(self, stopped_by: Literal["exhausted", "max_visits", "time_budget"]) -> SearchResult:

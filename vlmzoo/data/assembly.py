@@ -103,7 +103,8 @@ def make_processor(
     """Put a processor together.
 
     Args:
-        spec: ``{image, tokenizer, chat_template, tiling}`` as a card writes it; ``tiling`` may be left out.
+        spec: ``{image, tokenizer, chat_template, tiling}`` as a card writes it; ``tiling`` may be left out. The image's
+            ``aspect`` may also be ``pad_corner``, which pads below and on the right, as SEAL's search model does.
         tokenizer: already built.
         num_image_tokens: N, what the model makes of one image.
 
@@ -116,7 +117,9 @@ def make_processor(
         raise ConfigError(f"`processor` takes no `{name}`.{nearest_hint(name, _PROCESSOR_PARTS)}")
     template = chat_template(spec.get("chat_template", "plain"))
     try:
-        image_processor = build_image_processor(**spec["image"])
+        image = dict(spec["image"])
+        pads_corner = image.get("aspect") == "pad_corner"
+        image_processor = build_image_processor(**{**image, **({"aspect": "pad"} if pads_corner else {})})
     except (KeyError, TypeError) as error:
         raise ConfigError(f"`processor.image` cannot be built: {error}.") from error
     tiling = spec.get("tiling")
@@ -130,6 +133,7 @@ def make_processor(
         num_image_tokens=num_image_tokens,
         chat_template=template,
         tiling=tiling,
+        **({"pads_corner": True} if pads_corner else {}),
     )
 
 

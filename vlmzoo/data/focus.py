@@ -123,11 +123,12 @@ def crop_of(picture: Image.Image, found: FocusObject, *, scale: float | None) ->
             f"The box of `{found.name}` must stand in a frame of its image, {picture.width}×{picture.height} pixels, "
             f"but stands in one of {original.width}×{original.height}; look where samples were mixed up."
         )
-    crop = object_crop(found.box.to(original), scale=scale)
-    x0, y0, x1, y1 = (int(edge) for edge in crop.xyxy)
-    if x1 <= x0 or y1 <= y0:
+    box = found.box.to(original)
+    inside = box.clipped()
+    if inside.area <= 0:
         raise DataError(f"The box of `{found.name}` must hold a pixel of its image, but is {found.box}; leave it out.")
-    return picture.crop((x0, y0, x1, y1))
+    x0, y0, x1, y1 = (int(edge) for edge in object_crop(box, scale=scale).xyxy)
+    return picture.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
 
 
 def _joined(blocks: Sequence[Content]) -> list[Content]:

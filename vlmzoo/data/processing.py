@@ -17,7 +17,7 @@ from transformers.image_utils import make_flat_list_of_images
 from transformers.processing_utils import MultiModalData
 
 from vlmzoo.data.encoding import SampleEncoding
-from vlmzoo.data.images import MAX_PIXELS, load_image
+from vlmzoo.data.images import MAX_PIXELS, load_image, pad_to_square
 from vlmzoo.data.tiling import Tiling
 from vlmzoo.data.tokenizers import IMAGE_TOKEN
 from vlmzoo.errors import DataError
@@ -35,6 +35,7 @@ class VlmProcessor(SampleEncoding, ProcessorMixin):
         num_image_tokens: N, what the model makes of one image or tile.
         chat_template: Jinja text with ``{% generation %}`` marks.
         tiling: options of `Tiling`; None cuts no image.
+        pads_corner: whether images are padded to squares below and on the right, before all else.
     """
 
     return_mm_token_type_ids = False
@@ -46,11 +47,13 @@ class VlmProcessor(SampleEncoding, ProcessorMixin):
         num_image_tokens: int = 0,
         chat_template: str | None = None,
         tiling: Mapping[str, Any] | None = None,
+        pads_corner: bool = False,
         **kwargs: Any,
     ) -> None:
         self.image_token = IMAGE_TOKEN
         self.num_image_tokens = num_image_tokens
         self.tiling = None if tiling is None else dict(tiling)
+        self.pads_corner = pads_corner
         super().__init__(image_processor, tokenizer, chat_template=chat_template, **kwargs)
         self.image_token_id = int(self.tokenizer.convert_tokens_to_ids(self.image_token))
 
@@ -68,15 +71,19 @@ class VlmProcessor(SampleEncoding, ProcessorMixin):
 
     def _process_images(self, images: Any, **kwargs: Any) -> tuple[dict[str, Any], list[str]]:
         """Cut images into tiles for transformers' own ``__call__``, if they are to be cut."""
-        if self.tiling is None:
+        if self.tiling is None and not self.pads_corner:
             return super()._process_images(images, **kwargs)
         flat: Any = make_flat_list_of_images(images)
         pieces = [self._pieces(load_image(image)) for image in flat]
         processed = dict(self.image_processor([piece for of_image in pieces for piece in of_image], **kwargs))
-        processed["num_patches"] = [len(of_image) for of_image in pieces]
+        if self.tiling is not None:
+            processed["num_patches"] = [len(of_image) for of_image in pieces]
         return processed, [self.replace_image_token(processed, index) for index in range(len(pieces))]
 
     def _pieces(self, image: Image.Image) -> list[Image.Image]:
+        if self.pads_corner:
+            red, green, blue = (int(255 * mean) for mean in self.image_processor.image_mean)
+            image = pad_to_square(image, align="top_left", background=(red, green, blue))
         return [image] if self.tiling is None else Tiling.of(self.tiling).cut(image, tile=self._tile)
 
     @property

@@ -60,7 +60,8 @@ class ShapeScenes:
         num_queries: phrases asked about one scene, each in a turn of its own: a number, or the least and the largest.
         relational: share of relational phrases.
         wording: ``lisa``, the authors' templates, or ``compact``: the phrase and ``[SEG]`` alone.
-        answer: what points at the object: ``seg`` its mask, ``box`` the edges of its box in pixels.
+        answer: what points at the object: ``seg`` its mask, ``box`` the edges of its box in pixels, ``loc`` SEAL's
+            ``[LOC]``, with SEAL's question, its box and its mask.
 
     Raises:
         ConfigError: if an option is unknown or out of range.
@@ -79,11 +80,11 @@ class ShapeScenes:
         num_queries: int | Sequence[int] = 1,
         relational: float = 0.4,
         wording: Literal["lisa", "compact"] = "lisa",
-        answer: Literal["seg", "box"] = "seg",
+        answer: Literal["seg", "box", "loc"] = "seg",
     ) -> None:
         check_choice("level", level, tuple(_LEVELS))
         check_choice("wording", wording, ("lisa", "compact"))
-        check_choice("answer", answer, ("seg", "box"))
+        check_choice("answer", answer, ("seg", "box", "loc"))
         self.name, self.level, self.wording, self.points_with = _NAME, level, wording, answer
         numbers = {"num_colors": num_colors, "num_shapes": num_shapes, "relational": relational}
         ranges = {"num_objects": num_objects, "num_queries": num_queries, **_checked_image(image)}
@@ -176,13 +177,18 @@ class ShapeScenes:
         for number in range(1, len(queries)):
             said = self._said(scene, number, keep=keep if cot else 0.0)
             messages += [user(self._question(scene, number)), assistant(said)]
-        is_segmented = has_image and kind != "conversion" and self.points_with == "seg"
+        points = has_image and kind != "conversion"
+        masks = [object_mask(scene, query.target) for query in queries] if points else []
         return Sample(
             messages=messages,
             images=(self.image(scene),) if has_image else (),
             id=f"{self.name}/{self.level}/{kind}/{seed}/{index}",
             reference=self.answer(scene),
-            masks=[object_mask(scene, query.target) for query in queries] if is_segmented else (),
+            masks=masks if self.points_with == "seg" else (),
+            boxes=[[box for box in [mask.box()] if box is not None] for mask in masks]
+            if self.points_with == "loc"
+            else (),
+            heat_masks=masks if self.points_with == "loc" else (),
             meta=self._meta(scene, queries, kind=kind, seed=seed, index=index),
         )
 
@@ -199,6 +205,8 @@ class ShapeScenes:
 
     def _question(self, scene: Scene, number: int) -> str:
         phrase = scene.queries[number].phrase
+        if self.points_with == "loc":
+            return str(load_prompts("seal")["search"]["locate"]).replace("{name}", phrase)
         if self.wording == "compact":
             return phrase
         templates = load_prompts("lisa")["questions"]["class"]
@@ -216,6 +224,8 @@ class ShapeScenes:
         return f"{row} {column}"
 
     def _said(self, scene: Scene, number: int, *, keep: float) -> str:
+        if self.points_with == "loc":
+            return str(load_prompts("seal")["search"]["located"])
         thought = self._thought(scene, number, keep=keep)
         if self.points_with == "box":
             box = object_mask(scene, scene.queries[number].target).box()
