@@ -50,7 +50,10 @@ def _model(model: dict[str, Any]) -> dict[str, Any]:
     }
     if model["name"] is None and model["architecture"] is not None:
         return model
-    small = load_card(model["name"] or _FOR_FOLDERS).miniature()
+    card = load_card(model["name"] or _FOR_FOLDERS)
+    small = card.miniature()
+    if model["name"] is not None and model["architecture"] is None:
+        model["adapters"] = [*card.tiny_adapters, *model["adapters"]]
     given = model["architecture"] or {}
     if "encoders" in given:  # fewer of them
         kinds = [spec["type"] for spec in given["encoders"]]

@@ -65,7 +65,7 @@ def test_a_search_comes_to_what_one_by_one_comes_to(which, request):
     results = []
     for kind in (ModelLocator, PlainLocator):
         locator = kind(model, scene, max_new_tokens=14)
-        options = {"smallest_size": 300, "confidence_high": 0.999, "looks_ahead": kind is ModelLocator}
+        options = {"smallest_size": 330, "confidence_high": 0.999, "looks_ahead": kind is ModelLocator}
         results.append(VisualSearch(**options).search(locator, locator.frame, "cup"))
     assert_same(*results)
     assert len(results[0].visits) == 5
