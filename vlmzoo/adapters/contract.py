@@ -102,6 +102,8 @@ class Adapter(nn.Module):
     """Options that say where weights come from at the start; a saved folder does not repeat them."""
     shapes_images: ClassVar[bool] = False
     """Whether it turns some images into visual tokens of its own, in ``visual_tokens``; of composed bases only."""
+    whole: Sequence[str] = ()
+    """Parts of the base that learn whole although an adapter freezes the base."""
     freezes_base: ClassVar[bool] = False
     """Whether the base's weights stand still by default while it is attached."""
 

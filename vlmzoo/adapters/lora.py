@@ -33,6 +33,7 @@ class LoraAdapter(Adapter):
             all linear layers are taken; the head is never one of them.
         dora: whether magnitudes and directions are learned apart.
         rslora: whether the scale is alpha / sqrt(r).
+        whole: parts that learn whole beside it, e.g. ``[projector]``, as LLaVA's scripts have it.
         host: the base.
     """
 
@@ -48,10 +49,12 @@ class LoraAdapter(Adapter):
         targets: Mapping[str, Any] | Sequence[str] = ("language_model",),
         dora: bool = False,
         rslora: bool = False,
+        whole: Sequence[str] = (),
         host: Host,
     ) -> None:
         super().__init__(host=host)
-        self.check_host(host, rank=rank, dropout=dropout, targets=targets)
+        self.check_host(host, rank=rank, dropout=dropout, targets=targets, whole=whole)
+        self.whole = tuple(whole)
         self.targets = _by_part(targets)
         self.options: dict[str, Any] = {
             "r": rank,
@@ -73,11 +76,12 @@ class LoraAdapter(Adapter):
             raise ConfigError(f"adapter `lora`: `rank` must be a whole number of 1 or more, but is {rank!r} instead.")
         if not 0.0 <= dropout < 1.0:
             raise ConfigError(f"adapter `lora`: `dropout` must be in [0, 1), but is {dropout!r} instead.")
-        for part in _by_part(options.get("targets", ("language_model",))):
+        named = [("targets", part) for part in _by_part(options.get("targets", ("language_model",)))]
+        for option, part in [*named, *(("whole", part) for part in options.get("whole", ()))]:
             if part not in host.prefixes:
                 known = ", ".join(host.prefixes)
                 raise ConfigError(
-                    f"adapter `lora`: `targets` names the part `{part}`, which `{host.model_type}` does not have."
+                    f"adapter `lora`: `{option}` names the part `{part}`, which `{host.model_type}` does not have."
                     f"{nearest_hint(part, host.prefixes)} Parts: {known}."
                 )
 

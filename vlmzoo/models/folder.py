@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers.utils.hub import cached_file
 
 from vlmzoo import __version__
+from vlmzoo.errors import ConfigError
 from vlmzoo.models.adapted import Adapted
 from vlmzoo.models.layout import LORA, MANIFEST, PARTS, Manifest, restore_adapters, split_state, write_adapters
 
@@ -35,7 +36,16 @@ class FolderMixin(Adapted):
             args: transformers' further arguments.
             base: ``path`` and ``revision`` of the base, to name it in place of writing its weights.
             kwargs: transformers' further arguments.
+
+        Raises:
+            ConfigError: if ``base`` is given and parts of it have learned whole.
         """
+        whole_parts = sorted({part for adapter in self.attached.values() for part in adapter.whole})
+        if base is not None and whole_parts:
+            raise ConfigError(
+                f"The parts {', '.join(whole_parts)} of the base have learned whole, so the base cannot be named in "
+                "place of its weights; leave `base` out."
+            )
         state = self.state_dict() if state_dict is None else state_dict
         whole, parts, lora = split_state(self, state)
         folder = Path(save_directory)

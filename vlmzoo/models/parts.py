@@ -57,13 +57,14 @@ class PartsMixin(Adapted):
         """Set what learns by default: the base unless an adapter freezes it, and what the adapters declare."""
         attached = self.attached
         is_frozen = any(adapter.freezes_base for adapter in attached.values())
+        whole = {part for adapter in attached.values() for part in adapter.whole}
         for name, parameter in self.named_parameters():
             part = self.part_of(name)
             if name.startswith("adapters."):
                 inner = name.removeprefix(f"adapters.{part}.")
                 learns = any(inner.startswith(start) for start in attached[part].trainable)
             else:
-                learns = part in ("lora", "token_rows") or not is_frozen
+                learns = part in ("lora", "token_rows") or part in whole or not is_frozen
             parameter.requires_grad_(learns)
 
     @contextmanager

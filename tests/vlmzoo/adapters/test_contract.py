@@ -118,6 +118,15 @@ def test_lora_targets_the_parts_that_were_named_and_never_the_head(base_name):
     assert not any("lm_head" in name for name in names)
 
 
+def test_parts_may_learn_whole_beside_lora(tmp_path):
+    model = make_base("llava-llama", adapters=[{"type": "lora", "rank": 2, "whole": ["projector"]}])
+    assert {model.part_of(name) for name, p in model.named_parameters() if p.requires_grad} == {"lora", "projector"}
+    with pytest.raises(ConfigError, match="parts projector of the base have learned whole"):
+        model.save_pretrained(tmp_path, base={"path": "owner/name"})
+    with pytest.raises(ConfigError, match="`whole` names the part `projecter`, which"):
+        make_base("llava-llama", adapters=[{"type": "lora", "whole": ["projecter"]}])
+
+
 @torch.no_grad()
 def test_lora_can_be_switched_off_for_a_while(base_name):
     bare, model = make_base(base_name), make_base(base_name, adapters=[{"type": "lora", "rank": 4}])
