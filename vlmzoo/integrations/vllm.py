@@ -9,7 +9,7 @@ from vlmzoo.data.conversations import with_images
 from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
 from vlmzoo.errors import ConfigError, MissingExtraError
 from vlmzoo.models.merging import merge_adapters
-from vlmzoo.services.rollout import Policy, Prompt, Rollout, Sampling
+from vlmzoo.services.rollout import Policy, Prompt, Rollout, Sampling, check_temperature, short_seed
 
 __all__ = ["VllmEngine"]
 
@@ -26,7 +26,7 @@ class VllmEngine:
         sampling: how tokens are drawn.
 
     Raises:
-        ConfigError: if the policy has adapters that vLLM cannot run.
+        ConfigError: if the policy has adapters that vLLM cannot run, or the temperature is not 1.
         MissingExtraError: if vLLM is not installed.
     """
 
@@ -39,6 +39,7 @@ class VllmEngine:
         processor: Any,
         sampling: Sampling,
     ) -> None:
+        check_temperature(sampling, engine="vllm")
         others = [label for label, spec in policy.module.adapter_specs.items() if spec["type"] != "lora"]
         if others:
             raise ConfigError(f"vLLM runs no adapter but LoRA, and the policy has {', '.join(others)}; use in_process.")
@@ -68,7 +69,7 @@ class VllmEngine:
                 temperature=self.sampling.temperature,
                 top_p=self.sampling.top_p,
                 top_k=self.sampling.top_k or -1,
-                seed=seed % 2**31,
+                seed=short_seed(seed),
                 logprobs=0,
                 stop_token_ids=sorted(ends),
                 logit_bias=dict.fromkeys(excluded, -100.0),

@@ -13,7 +13,7 @@ from tests.vlmzoo.adapters.bases import make_base, make_samples
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.errors import ConfigError, MissingExtraError, ServiceError
 from vlmzoo.experience import EXPERIENCES
-from vlmzoo.services.rollout import ROLLOUT_ENGINES, Prompt, Sampling
+from vlmzoo.services.rollout import ROLLOUT_ENGINES, Prompt, Sampling, short_seed
 
 
 class Server:
@@ -65,10 +65,10 @@ def model():
     return make_base("llava-llama").eval()
 
 
-def make_engine(model, url, **options):
+def make_engine(model, url, *, temperature=1.0, **options):
     policy = SimpleNamespace(module=model)
     spec = {"type": "openai_server", "base_url": url, "model": "policy", "pause_s": 0.01, "retries": 2, **options}
-    sampling = Sampling(max_new_tokens=4, temperature=0.7)
+    sampling = Sampling(max_new_tokens=4, temperature=temperature)
     return ROLLOUT_ENGINES.build(spec, policy=policy, processor=model.processor, sampling=sampling)
 
 
@@ -79,11 +79,12 @@ def make_prompts(model, num=2):
 
 def test_everything_about_sampling_is_said_and_images_travel(server, model):
     groups = make_engine(model, server.url).complete(make_prompts(model))
-    assert [[rollout.ids[0] for rollout in group] for group in groups] == [[13, 14, 15], [13, 14, 15]]
+    drawn = [10 + short_seed(seed) % 7 for seed in (3, 4, 5)]
+    assert [[rollout.ids[0] for rollout in group] for group in groups] == [drawn, drawn]
     assert groups[0][0].logprobs == (-0.5, -0.5, -0.5)
     path, request = server.asked[0]
     assert path == "/v1/chat/completions"
-    wanted = {"temperature": 0.7, "top_p": 1.0, "top_k": -1, "max_tokens": 4, "repetition_penalty": 1.0, "n": 1}
+    wanted = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "max_tokens": 4, "repetition_penalty": 1.0, "n": 1}
     assert wanted.items() <= request.items()
     kinds = [block["type"] for block in request["messages"][0]["content"]]
     assert kinds == ["image_url", "text"]
@@ -92,10 +93,22 @@ def test_everything_about_sampling_is_said_and_images_travel(server, model):
 
 def test_a_completion_ends_with_the_end_of_sequence_and_before_a_placeholder(server, model):
     end, placeholder = model.processor.tokenizer.eos_token_id, model.processor.image_token_id
-    server.say = lambda request: [20, end, 21] if request["seed"] == 3 else [20, placeholder, 22]
+    server.say = lambda request: [20, end, 21] if request["seed"] == short_seed(3) else [20, placeholder, 22]
     ((ended, cut, _),) = make_engine(model, server.url).complete(make_prompts(model, 1))
     assert (ended.ids, ended.is_finished) == ((20, end), True)
     assert (cut.ids, cut.is_finished) == ((20,), False)
+
+
+def test_seeds_of_runs_that_differ_in_their_seed_alone_differ():
+    places = range(40_000, 40_050)
+    drawn = {short_seed((run << 80) + (place << 16)) for run in (0, 1) for place in places}
+    assert len(drawn) == 100
+    assert all(0 <= seed < 2**31 for seed in drawn)
+
+
+def test_a_temperature_at_which_a_server_tells_other_probabilities_is_refused(model):
+    with pytest.raises(ConfigError, match=r"`temperature` must be 1 with the engine `openai_server`.* but is 0\.7"):
+        make_engine(model, "http://127.0.0.1:9/v1", temperature=0.7)
 
 
 def test_a_server_that_stumbles_is_asked_again(server, model):

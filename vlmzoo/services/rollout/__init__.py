@@ -3,6 +3,7 @@
 Letters: B prompts, G completions of one prompt.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,7 +13,16 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.registry import Registry
 from vlmzoo.types import Sample
 
-__all__ = ["ROLLOUT_ENGINES", "Policy", "Prompt", "Rollout", "RolloutEngine", "Sampling"]
+__all__ = [
+    "ROLLOUT_ENGINES",
+    "Policy",
+    "Prompt",
+    "Rollout",
+    "RolloutEngine",
+    "Sampling",
+    "check_temperature",
+    "short_seed",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +86,27 @@ class Rollout:
     logprobs: tuple[float, ...]
     text: str
     is_finished: bool
+
+
+def short_seed(seed: int) -> int:
+    """Return 31 bits that depend on the whole of a seed, for engines that take no longer one."""
+    digest = hashlib.blake2b(seed.to_bytes(32, "big"), digest_size=4).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def check_temperature(sampling: Sampling, *, engine: str) -> None:
+    """Refuse a temperature at which an engine does not tell the log-probabilities that training asks for.
+
+    Servers tell those of the logits before the temperature divides them.
+
+    Raises:
+        ConfigError: if the temperature is not 1.
+    """
+    if sampling.temperature != 1:
+        raise ConfigError(
+            f"`temperature` must be 1 with the engine `{engine}`, which tells log-probabilities at no other, but is "
+            f"{sampling.temperature} instead; set it to 1, or use `in_process`."
+        )
 
 
 class Policy(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 from vlmzoo.data.conversations import with_images
 from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
 from vlmzoo.errors import ConfigError, ServiceError
-from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling
+from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling, check_temperature, short_seed
 
 __all__ = ["OpenAiServerEngine"]
 
@@ -44,7 +44,7 @@ class OpenAiServerEngine:
         sampling: how tokens are drawn; all of it is sent.
 
     Raises:
-        ConfigError: if a number makes no sense.
+        ConfigError: if a number makes no sense, or the temperature is not 1.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class OpenAiServerEngine:
                 "`timeout_s` and `num_parallel` must be positive, `retries` and `pause_s` zero or more, but they are "
                 f"{timeout_s}, {num_parallel}, {retries} and {pause_s} instead."
             )
+        check_temperature(sampling, engine="openai_server")
         self.url = f"{base_url.rstrip('/')}/chat/completions"
         self.model, self.timeout_s, self.retries, self.pause_s = model, timeout_s, retries, pause_s
         self.num_parallel = num_parallel
@@ -122,7 +123,7 @@ class OpenAiServerEngine:
             "top_p": self.sampling.top_p,
             "top_k": self.sampling.top_k or -1,
             "repetition_penalty": 1.0,
-            "seed": seed % 2**31,
+            "seed": short_seed(seed),
             "n": 1,
             "logprobs": True,
             "return_tokens_as_token_ids": True,
