@@ -11,7 +11,7 @@ from vlmzoo.data.json_lines import read_json_lines
 from vlmzoo.data.mia import LAYOUT_KINDS
 from vlmzoo.data.mia.selection import same_answer
 
-__all__ = ["area_under_curve", "mia_report"]
+__all__ = ["area_under_curve", "mia_report", "pairs_table"]
 
 _TARGET_MIX = {"sequence": 0.52, "grid": 0.32, "pic_in_pic": 0.16}  # table 8 of the paper, LLaVA-v1.5
 
@@ -35,6 +35,29 @@ def mia_report(folder: Path) -> dict[str, Any]:
         "accuracy": {kind: round(_share(_is_right(row) for row in of_kind), 4) for kind, of_kind in by_kind.items()},
         "detection": {kind: _detection(of_kind) for kind, of_kind in by_kind.items() if _is_known(of_kind)},
     }
+
+
+def pairs_table(reports: Mapping[int, Mapping[str, Any]]) -> str:
+    """Return reports as a Markdown section, a line for each seed and layout."""
+    heads = (
+        "seed",
+        "layout",
+        "questions",
+        "right",
+        "another image's answer",
+        "AUC beside right",
+        "AUC beside all",
+        "kept",
+    )
+    lines = [heads, ("---",) * len(heads)]
+    for seed, found in reports.items():
+        for kind, verdicts in found["verdicts"].items():
+            known = found["detection"].get(kind, {})
+            figures = [known.get(name) for name in ("wrong_image_rate", "auc_against_right", "auc_against_all")]
+            told = ["–" if value is None else f"{value:.3f}" for value in (found["accuracy"][kind], *figures)]
+            lines.append((str(seed), kind, str(sum(verdicts.values())), *told, str(verdicts.get("kept", 0))))
+    rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"## What the start answered, and where it looked\n\n{rows}\n"
 
 
 def area_under_curve(positives: Sequence[float], negatives: Sequence[float]) -> float | None:

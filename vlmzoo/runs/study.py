@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from vlmzoo.data.json_lines import write_whole
 from vlmzoo.errors import ConfigError
 from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.mia import build_mia
+from vlmzoo.runs.mia_report import pairs_table
 from vlmzoo.runs.series import is_done, tell
 from vlmzoo.runs.study_summary import START, StudySummary, summarise_study
 from vlmzoo.runs.train import train_run
@@ -86,6 +88,7 @@ def study_run(config: StudyConfig) -> StudySummary | None:
     runs = plan_study(config)
     root = RunFolder(config.output_dir).ensure().root
     finished: dict[tuple[str, int], RunFolder] = {}
+    reports: dict[int, dict[str, Any]] = {}
     summary = None
     for number, run in enumerate(runs, start=1):
         tell(f"{number}/{len(runs)}: {run.arm}, seed {run.seed}")
@@ -93,14 +96,16 @@ def study_run(config: StudyConfig) -> StudySummary | None:
             tell("Stopped; the same command goes on from there.")
             return None
         if run.pairs is not None:
-            build_mia(run.pairs, run.pairs_folder)
+            reports[run.seed] = build_mia(run.pairs, run.pairs_folder)
+            write_whole(root / "pairs.md", pairs_table(reports))
         finished[run.arm, run.seed] = run.folder
         summary = summarise_study(config, finished, expected=len(runs))
         summary.write(root)
     if summary is not None:
         Console().print(summary.table())
         if config.publish is not None:
-            write_whole(Path(config.publish), summary.markdown())
+            parts = [summary.markdown(), *([pairs_table(reports)] if reports else [])]
+            write_whole(Path(config.publish), "\n".join(parts))
     return summary
 
 

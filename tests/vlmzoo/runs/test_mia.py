@@ -158,6 +158,8 @@ def test_arms_of_a_study_learn_from_pairs_of_their_start(tmp_path):
     summary = study_run(check_config(values, schema=StudyConfig, origin="test"))
     assert summary is not None
     assert list((tmp_path / "study").rglob("pairs-*.jsonl"))
+    told = (tmp_path / "study" / "pairs.md").read_text()
+    assert all(f"| 0 | {kind} |" in told for kind in LAYOUTS)
     with pytest.raises(ConfigError, match="answered by the start"):
         study_run(check_config({**values, "start": None, "comparisons": []}, schema=StudyConfig, origin="test"))
 

@@ -47,6 +47,7 @@ class ShapeCardsSource:
         num_images: n that are drawn from for sequences.
         num_tiles: n that are drawn from for grids, of 2, 3, 4, 6 and 9.
         rejected: whether a worse answer comes along: what another card shows, where it shows something else.
+        questions: what is asked about: ``colour``, ``shape``, ``digit``.
         digits: that stand on cards.
         jitter: how far shapes stand from the middle, as a fraction of what a card has room for.
         card_px: side of a card, in pixels.
@@ -65,6 +66,7 @@ class ShapeCardsSource:
         num_images: tuple[int, ...] | list[int] = (2, 3, 4),
         num_tiles: tuple[int, ...] | list[int] = (2, 3, 4),
         rejected: bool = False,
+        questions: tuple[str, ...] | list[str] = tuple(_QUESTIONS),
         digits: str = _DIGITS,
         jitter: float = 1.0,
         card_px: int = 56,
@@ -86,6 +88,12 @@ class ShapeCardsSource:
             raise ConfigError(
                 f"`digits` must be some of {_DIGITS} and `jitter` lie in [0, 1], but they are {digits!r} and {jitter}."
             )
+        for asked in questions:
+            if asked not in _QUESTIONS:
+                raise ConfigError(f"`questions` takes no `{asked}`.{nearest_hint(asked, _QUESTIONS)}")
+        if not questions:
+            raise ConfigError(f"`questions` must name some of {', '.join(_QUESTIONS)}, but names none.")
+        self.questions = tuple(questions)
         self.digits, self.jitter = digits, jitter
         self.layouts, self.num_images, self.num_tiles = weights, tuple(num_images), tuple(num_tiles)
         self.rejected, self.card_px, self.tile_px = rejected, card_px, tile_px
@@ -100,7 +108,7 @@ class ShapeCardsSource:
         num = draw.choice(counts[layout])
         cards = [_draw_card(draw, self.digits) for _ in range(num)]
         target = draw.randrange(num)
-        asked = draw.choice(list(_QUESTIONS))
+        asked = draw.choice(self.questions)
         answers = [card[asked] for card in cards]
         pictures = [draw_card(card, side_px=self.card_px, jitter=self.jitter, seed=draw.random()) for card in cards]
         images, question = self._laid_out(layout, pictures, target, asked, draw)
