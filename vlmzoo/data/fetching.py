@@ -69,12 +69,20 @@ class RowFetcher:
         seed: of the shuffling; every epoch has an order of its own.
         num_workers: processes that encode ahead; 0 encodes in this one.
         prefetch: rows that each of them keeps ready.
+        keep_rows: encoded rows that stay in memory, for small sources that are gone through many times.
     """
 
     def __init__(
-        self, source: Source, processor: Encoder, *, seed: int, num_workers: int = 0, prefetch: int = 16
+        self,
+        source: Source,
+        processor: Encoder,
+        *,
+        seed: int,
+        num_workers: int = 0,
+        prefetch: int = 16,
+        keep_rows: int = 0,
     ) -> None:
-        self.rows = _Rows(source, processor)
+        self.rows = _Rows(source, processor, keep_rows=keep_rows)
         self.seed = seed
         self.num_workers = num_workers
         self.prefetch = prefetch
@@ -108,11 +116,21 @@ def _outlive_the_signal(worker: int) -> None:
 class _Rows(Dataset[Row]):
     """A source as torch's loaders want it; faults of a row are values, so that a worker outlives them."""
 
-    def __init__(self, source: Source, processor: Encoder) -> None:
+    def __init__(self, source: Source, processor: Encoder, *, keep_rows: int) -> None:
         self.source = source
         self.processor = processor
+        self.keep_rows = keep_rows
+        self._kept: dict[int, Row] = {}
 
     def __getitem__(self, position: int) -> Row:
+        if position in self._kept:
+            return self._kept[position]
+        row = self._encoded(position)
+        if len(self._kept) < self.keep_rows:
+            self._kept[position] = row
+        return row
+
+    def _encoded(self, position: int) -> Row:
         name = str(position)
         try:
             sample = self.source.sample(position)

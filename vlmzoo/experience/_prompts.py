@@ -48,6 +48,7 @@ class PromptStream:
         corrupt_limit: share of corrupt rows that are named, counted and passed over; above it the run fails.
         seed: of the shuffling.
         order: of rows in balanced batches, in place of the shuffling.
+        keep_rows: encoded prompts that stay in memory, for small sources that are gone through many times.
     """
 
     def __init__(
@@ -59,12 +60,15 @@ class PromptStream:
         corrupt_limit: float,
         seed: int,
         order: BalancedOrder | None = None,
+        keep_rows: int = 0,
     ) -> None:
         self.source, self.processor, self.lengths = source, processor, lengths
         self.corrupt_limit, self.seed, self.order = corrupt_limit, seed, order
         self.cursor = 0
         self.num_corrupt = 0
         self._ready: dict[int, AskedPrompt] = {}
+        self.keep_rows = keep_rows
+        self._kept: dict[int, AskedPrompt] = {}  # by position in the source
 
     def take(self, num: int) -> list[int]:
         """Return the next places of use, the same on all ranks; all must call.
@@ -116,6 +120,14 @@ class PromptStream:
             position = position_at(place, size=self.source.size, seed=self.seed)
         else:
             position = self.order.row(place)
+        if position not in self._kept:
+            asked = self._encoded(position)
+            if len(self._kept) >= self.keep_rows:
+                return asked
+            self._kept[position] = asked
+        return self._kept[position]
+
+    def _encoded(self, position: int) -> AskedPrompt:
         sample = prompt_of(self.source.sample(position))
         if sample.reference is None:
             raise DataError(f"Sample `{sample.id}` must have a `reference` that rewards compare with, but has none.")

@@ -71,8 +71,9 @@ class RolloutsExperience:
         num_epochs: how often each batch is gone through.
         on_zero_variance: what becomes of groups whose rewards agree: ``keep``, or ``resample`` other prompts.
         max_draws: how often prompts are drawn for one batch, at most.
-        prompts: ``max_tokens``, ``on_too_long`` (``refuse`` or ``skip``), ``corrupt_limit``, and ``balance``
-            (``{classes: [yes, no]}``): batches with as many prompts of each class.
+        prompts: ``max_tokens``, ``on_too_long`` (``refuse`` or ``skip``), ``corrupt_limit``, ``keep_rows``
+            (encoded prompts that stay in memory), and ``balance`` (``{classes: [yes, no]}``: batches with as many
+            prompts of each class).
         engine: ``{type: name, …}`` for the registry of rollout engines.
         reward_timeout_s: how long one call of another's reward function may take.
         strict_rewards: whether a reward that fails ends the run.
@@ -387,7 +388,7 @@ def _prompt_stream(
     Raises:
         ConfigError: if an option is unknown.
     """
-    known = ("max_tokens", "on_too_long", "corrupt_limit", "balance")
+    known = ("max_tokens", "on_too_long", "corrupt_limit", "balance", "keep_rows")
     unknown = set(options) - set(known)
     if unknown:
         raise ConfigError(f"`prompts` takes {', '.join(known)}, but has {sorted(unknown)}, too.")
@@ -395,4 +396,12 @@ def _prompt_stream(
     limit = float(options.get("corrupt_limit", 0.01))
     built, balance = SOURCES.build(source), options.get("balance")
     order = None if balance is None else balanced_order(built, balance, batch_size=num_prompts, seed=seed)
-    return PromptStream(built, processor, lengths=lengths, corrupt_limit=limit, seed=seed, order=order)
+    return PromptStream(
+        built,
+        processor,
+        lengths=lengths,
+        corrupt_limit=limit,
+        seed=seed,
+        order=order,
+        keep_rows=int(options.get("keep_rows", 0)),
+    )

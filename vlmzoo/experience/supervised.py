@@ -55,13 +55,14 @@ class SupervisedExperience:
         packing: whether several conversations share a line of up to ``max_tokens`` tokens; none sees another.
         packing_window: rows among which partners are sought.
         num_workers: processes that encode ahead of training.
+        keep_rows: encoded rows that stay in memory, for small sources that are gone through many times; 0 keeps none.
         processor: encodes conversations.
         micro_batch_size: lines in one forward pass on this rank.
         accumulation_steps: forward passes in one step on this rank.
         seed: of the shuffling.
 
     Raises:
-        ConfigError: if packing has no ``max_tokens`` to fill.
+        ConfigError: if packing has no ``max_tokens`` to fill, or rows cannot be kept.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class SupervisedExperience:
         packing: bool = False,
         packing_window: int = 256,
         num_workers: int = 0,
+        keep_rows: int = 0,
         processor: Encoder,
         micro_batch_size: int,
         accumulation_steps: int = 1,
@@ -81,10 +83,14 @@ class SupervisedExperience:
     ) -> None:
         if packing and max_tokens is None:
             raise ConfigError("`packing` needs `max_tokens`, the length of a line that is filled.")
+        if keep_rows < 0 or (keep_rows and num_workers):
+            raise ConfigError(
+                f"`keep_rows` must be zero or more, and zero with `num_workers`, but is {keep_rows} with {num_workers}."
+            )
         self.source = SOURCES.build(source) if isinstance(source, Mapping) else source
         self.policy = LengthPolicy(max_tokens=max_tokens, action=on_too_long)
         self.corrupt_limit = corrupt_limit
-        self.fetcher = RowFetcher(self.source, processor, seed=seed, num_workers=num_workers)
+        self.fetcher = RowFetcher(self.source, processor, seed=seed, num_workers=num_workers, keep_rows=keep_rows)
         self.capacity = max_tokens if packing else None
         self.collate = (PackedCollator if packing else Collator)(
             pad_token_id=processor.padding_id, adapter_inputs=processor.adapter_inputs

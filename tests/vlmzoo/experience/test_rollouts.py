@@ -273,7 +273,7 @@ def test_a_row_without_a_reference_is_corrupt(policy, tmp_path):
         ({"reference": "frozen"}, "`reference` must be one of .*Did you mean `frozen_"),
         ({"reference": "lora_off"}, "needs a model with LoRA, but this one has none; use `frozen_copy`"),
         ({"reference": "precomputed"}, "is for completions that exist beforehand"),
-        ({"prompts": {"max": 3}}, "`prompts` takes max_tokens, on_too_long, corrupt_limit, balance"),
+        ({"prompts": {"max": 3}}, "`prompts` takes max_tokens, on_too_long, corrupt_limit, balance, keep_rows"),
         ({"engine": {"type": "in_process", "batch_size": 0}}, "`batch_size` of the engine must be positive"),
     ],
 )
@@ -317,3 +317,14 @@ def test_batches_are_balanced_and_go_on_as_they_would_have(policy):
 def test_balances_that_cannot_be_are_refused(policy, options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         make(policy, micro_batch_size=2, accumulation_steps=1, **(BALANCED | options))
+
+
+def test_kept_prompts_are_the_same_and_are_encoded_once(policy, monkeypatch):
+    once = {**BALANCED, "prompts": {"keep_rows": 8}}
+    plain = rows_of(take(make(policy, micro_batch_size=6, accumulation_steps=2, **(BALANCED | {"prompts": {}})), 5))
+    kept = make(policy, micro_batch_size=6, accumulation_steps=2, **once)
+    encoded = []
+    encode = kept.prompts._encoded
+    monkeypatch.setattr(kept.prompts, "_encoded", lambda position: encoded.append(position) or encode(position))
+    assert rows_of(take(kept, 5)) == plain
+    assert sorted(encoded) == list(range(8))

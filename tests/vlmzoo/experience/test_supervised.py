@@ -198,3 +198,18 @@ def test_workers_prepare_the_same_rows_in_the_same_order(processor, tmp_path):
     helped = take(make(processor, source, corrupt_limit=0.1, num_workers=2), 6)
     assert rows_of(helped) == rows_of(alone)
     assert helped[-1].notes == alone[-1].notes
+
+
+def test_rows_that_are_kept_are_encoded_once_and_change_nothing(processor):
+    source = {**SYNTHETIC, "size": 6}
+    plain, kept = make(processor, source=source), make(processor, source=source, keep_rows=6)
+    encoded = []
+    read = kept.fetcher.rows._encoded
+    kept.fetcher.rows._encoded = lambda position: encoded.append(position) or read(position)
+    assert rows_of(take(kept, 6)) == rows_of(take(plain, 6))
+    assert sorted(encoded) == list(range(6))
+
+
+def test_rows_cannot_be_kept_by_other_processes(processor):
+    with pytest.raises(ConfigError, match="`keep_rows` must be zero or more, and zero with `num_workers`"):
+        make(processor, keep_rows=6, num_workers=1)

@@ -1,4 +1,4 @@
-"""Synthetic tasks as an endless source: a new instance at every position."""
+"""Synthetic tasks as a source, endless or not: a new instance at every position."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -39,10 +39,11 @@ class SyntheticSource:
         keep: share of it that is left, from its beginning.
         cot_style: how it is written; the task's ``cot_styles`` says what there is.
         seed: of instances and kinds; another seed gives other instances.
+        size: how many there are; None for no end.
 
     Raises:
-        ConfigError: if a kind is unknown, no weight is positive, the phases are out of order, or the task has no such
-            chain of thought.
+        ConfigError: if ``size`` is not positive, a kind is unknown, no weight is positive, the phases are out of order,
+            or the task has no such chain of thought.
     """
 
     def __init__(
@@ -55,7 +56,11 @@ class SyntheticSource:
         keep: float = 1.0,
         cot_style: str = "standard",
         seed: int = 0,
+        size: int | None = None,
     ) -> None:
+        if size is not None and size < 1:
+            raise ConfigError(f"`size` must be positive, but is {size} instead; leave it out for no end.")
+        self._size = size
         self.task = TASKS.build(task)
         self.phases = [(0, _checked_kinds(kinds)), *(_checked_phase(phase) for phase in later)]
         starts = [start for start, _ in self.phases]
@@ -66,8 +71,8 @@ class SyntheticSource:
 
     @property
     def size(self) -> int | None:
-        """None: there is no end."""
-        return None
+        """The number of instances; None if there is no end."""
+        return self._size
 
     def sample(self, position: int) -> Sample:
         """Draw the instance at a position."""
