@@ -31,8 +31,7 @@ def _experience(experience: dict[str, Any]) -> dict[str, Any]:
         few = {"num_prompts": 2, "num_rollouts": 2, "prompts": {}, "engine": {"type": "in_process"}}
         return {**_small_sources(experience), **few, "sampling": {**experience["sampling"], "max_new_tokens": 4}}
     if experience["type"] != "curriculum":
-        alone = {} if experience["type"] == "rollouts" else {"num_workers": 0}  # rollouts have no other processes
-        return {**_small_sources(experience), **alone}
+        return {**_small_sources(experience), "num_workers": 0}
     tasks = EXPERIENCES.entry("curriculum").tiny["tasks"]
     tasks = {**tasks, "medium": {**tasks["hard"], "level": "medium"}}
     return {**experience, "budget": 12, "align_budget": 12, "tasks": tasks, "max_tokens": None, "num_workers": 0}

@@ -28,7 +28,7 @@ from vlmzoo.runs.sweep import plan_arms
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(FOLDER.rglob("*.yaml"))
 SCHEMAS = {"eval": EvalConfig, "audit": AuditConfig}
-SHRINKABLE = ("eagle", "fast", "mia_dpo", "preference", "s2h", "tiny")
+SHRINKABLE = ("eagle", "fast", "mia_dpo", "preference", "s2h", "tiny", "twin")
 """Folders for whose runs a card's miniature and the registries' smallest examples can stand."""
 STUDIES = {"supervisions": SweepConfig, "arms": StudyConfig, "num_examples": AlignmentConfig, "layouts": MiaConfig}
 """Schemas of what is no training run, by a key that only they have."""
