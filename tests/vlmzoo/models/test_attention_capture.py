@@ -138,3 +138,17 @@ def test_cut_placeholders_are_refused(model):
     if "image_grid_thw" in inputs:
         with pytest.raises(ShapeError, match="whole images"):
             image_spans(model, ids, image_grid_thw=inputs["image_grid_thw"])
+
+
+def test_what_is_kept_does_not_grow_with_the_number_of_layers():
+    held = []
+    for num_layers in (2, 6):
+        text = {**make_architecture()["language_model"], "num_hidden_layers": num_layers}
+        deep = build_model(make_architecture(language_model=text)).eval()
+        inputs = make_inputs(deep)
+        with capture_attention(deep) as record:
+            generate(deep, inputs)
+        assert record.prompt is not None
+        held.append(sum(row.numel() for row in (record.prompt, *record.steps)))
+    length = inputs["input_ids"].shape[1]
+    assert held[0] == held[1] == 2 * sum(length + step for step in range(NUM_TOKENS))

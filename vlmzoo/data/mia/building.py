@@ -36,6 +36,7 @@ __all__ = ["MiaBuilder", "MiaItem", "MiaPlan", "tagged_text", "tagged_user"]
 _BOX = re.compile(r"\[\s*\d+(?:\.\d+)?(?:\s*,\s*\d+(?:\.\d+)?){3}\s*\]")
 _MAX_TRIES = 1000
 _PIC_IN_PIC = 2  # the asked image and its background
+_REFUSED_AMONG = (2, 3, 4, 5)  # images that are there when another one is asked about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ class MiaPlan:
                 if number < count:
                     return kind, num_images, False
                 number -= count
-        return "sequence", _PIC_IN_PIC + number % 4, True
+        return "sequence", _REFUSED_AMONG[number % len(_REFUSED_AMONG)], True
 
     def grid(self, num_images: int) -> GridLayout:
         """Return the tiles of a grid."""
