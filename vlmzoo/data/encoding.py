@@ -95,11 +95,12 @@ class SampleEncoding(_Processor):
         """
         return self._encode(sample, is_prompt=False, pictures=pictures)
 
-    def encode_prompt(self, sample: Sample) -> dict[str, Any]:
+    def encode_prompt(self, sample: Sample, *, pictures: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
         """Encode one conversation that the assistant is to go on with.
 
         Args:
             sample: ends with a user's turn.
+            pictures: what :meth:`encode_images` made of its images, where that is known.
 
         Returns:
             As ``encode``, with the words that open the assistant's turn at the end of ``input_ids``, and no labels.
@@ -110,7 +111,7 @@ class SampleEncoding(_Processor):
         """
         if not sample.messages or sample.messages[-1]["role"] != "user":
             raise DataError(f"A prompt must end with a user's turn, but sample `{sample.id}` does not.")
-        return self._encode(sample, is_prompt=True)
+        return self._encode(sample, is_prompt=True, pictures=pictures)
 
     def _encode(
         self, sample: Sample, *, is_prompt: bool, pictures: Mapping[str, Tensor] | None = None

@@ -18,7 +18,7 @@ from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.outputs import IGNORED_LABEL
 from vlmzoo.types import ImageLike, Message, Sample, assistant
 
-__all__ = ["PairEncoder", "SharedTokens"]
+__all__ = ["PairEncoder", "SharedTokens", "without_images"]
 
 SharedTokens = Literal["keep", "mask", "mask_as_ovip"]
 """What becomes of tokens that both answers hold; ``mask_as_ovip`` finds them as OViP's code does."""
@@ -83,7 +83,7 @@ class PairEncoder:
             DataError: if an answer is missing, empty, or equal to the other one; if pictures are missing, or are not
                 as many as their places; or if no target is left.
         """
-        _check_answers(sample)
+        self._check(sample)
         shown_to = {picture: self._images(sample, picture) for picture in self.pictures}
         made = {picture: self.processor.encode_images(images) for picture, images in shown_to.items()}
         encoded = [self._row(sample, row, shown_to[row.picture], made[row.picture]) for row in self.rows]
@@ -105,6 +105,9 @@ class PairEncoder:
             "input_ids": max((row["input_ids"] for row in rows), key=len),
         }
 
+    def _check(self, sample: Sample) -> None:
+        _check_answers(sample)
+
     def _row(
         self, sample: Sample, row: PreferenceRow, images: Sequence[ImageLike], pictures: Mapping[str, Tensor]
     ) -> dict[str, Any]:
@@ -112,7 +115,7 @@ class PairEncoder:
         if row.text == "rejected":
             messages[-1] = assistant(sample.rejected or "")
         if row.picture == "none":
-            messages = [_without_images(message) for message in messages]
+            messages = [without_images(message) for message in messages]
         told = replace(sample, messages=messages, images=images, rejected=None, negative_images=())
         return self.processor.encode(told, pictures=pictures)
 
@@ -170,7 +173,8 @@ def _check_answers(sample: Sample) -> None:
         raise DataError(f"The answers of sample `{sample.id}` must differ, but both are {chosen.strip()[:80]!r}.")
 
 
-def _without_images(message: Message) -> Message:
+def without_images(message: Message) -> Message:
+    """Return a turn without its image blocks; its texts are untouched."""
     content = message["content"]
     if isinstance(content, str):
         return message

@@ -25,6 +25,8 @@ class ScoredRows:
         lengths: targets of each row.
         places: rows of each role, ``(P,)``.
         averages: whether :meth:`policy` and :meth:`ratio` divide by the lengths.
+        pair_weights: of each pair's terms, ``(P,)``; 0 for one that only keeps ranks in step.
+        image_weights: of each pair's image terms, ``(P,)``; 0 for one whose texts alone are compared.
     """
 
     sums: Tensor
@@ -32,6 +34,8 @@ class ScoredRows:
     lengths: Tensor
     places: Mapping[str, Tensor]
     averages: bool
+    pair_weights: Tensor
+    image_weights: Tensor
 
     @classmethod
     def of(cls, outputs: VlmOutput, batch: Batch, *, averages: bool) -> "ScoredRows":
@@ -64,7 +68,20 @@ class ScoredRows:
                     f"{tuple(reference.shape)} instead."
                 )
             reference = reference.to(sums)
-        return cls(sums=sums, reference=reference, lengths=lengths, places=places, averages=averages)
+        num_pairs = max((len(rows) for rows in places.values()), default=0)
+        weights = [
+            torch.ones_like(sums[:1]).expand(num_pairs) if found is None else torch.as_tensor(found).to(sums)
+            for found in (batch.targets.get("pair_weights"), batch.targets.get("image_weights"))
+        ]
+        return cls(
+            sums=sums,
+            reference=reference,
+            lengths=lengths,
+            places=places,
+            averages=averages,
+            pair_weights=weights[0],
+            image_weights=weights[1],
+        )
 
     def policy(self, role: str) -> Tensor:
         """Return the policy's log-probabilities of the rows of a role, ``(P,)``."""

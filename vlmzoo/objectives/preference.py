@@ -174,7 +174,8 @@ class PreferenceObjective:
             outputs: with ``logprobs`` ``(B, T)``.
             batch: with ``labels`` ``(B, T)`` among its inputs and, among its targets, ``rows``: the places ``(P,)`` of
                 the rows of each role, and ``reference_logprobs`` ``(B,)``, each row's sum over its targets (only
-                ``reference_free`` without anchors does without).
+                ``reference_free`` without anchors does without); where pairs stand in for others, ``pair_weights``
+                ``(P,)``, and where a pair has no picture, ``image_weights`` ``(P,)``.
             denominators: of the whole step: ``pairs``, and ``preferred_tokens`` for the SFT term.
 
         Raises:
@@ -190,12 +191,13 @@ class PreferenceObjective:
         terms = {"preference": self.preference_weight * self._preference(scored)}
         terms |= {name: weight * self._anchor(name, scored) for name, weight in self._anchors.items()}
         num_pairs = max(denominators["pairs"], 1.0)
-        shares = {name: values.sum() / num_pairs for name, values in terms.items()}
+        weights = scored.pair_weights
+        shares = {name: (weights * values).sum() / num_pairs for name, values in terms.items()}
         if self.sft_weight:
             shares["sft"] = self.sft_weight * self._sft(scored, denominators)
         loss = torch.stack(list(shares.values())).sum()
         metrics = {"loss": loss, **{f"{name}_loss": share for name, share in shares.items()}}
-        metrics |= {name: values.sum() / num_pairs for name, values in self._rewards(scored).items()}
+        metrics |= {name: (weights * values).sum() / num_pairs for name, values in self._rewards(scored).items()}
         return LossOutput(loss=loss, metrics={name: value.detach() for name, value in metrics.items()})
 
     @property
@@ -217,7 +219,8 @@ class PreferenceObjective:
             weight = term.weight
             if term.side == "image" and self.image_weight is not None:
                 weight = weight * 2.0 * self.image_weight  # the table's image terms of orm are halved
-            terms.append(weight * self._phi(ratio(term.better) - ratio(term.worse)))
+            cost = weight * self._phi(ratio(term.better) - ratio(term.worse))
+            terms.append(scored.image_weights * cost if term.side == "image" else cost)
         return torch.stack(terms).sum(dim=0)
 
     def _anchor(self, name: str, scored: ScoredRows) -> Tensor:
@@ -235,7 +238,7 @@ class PreferenceObjective:
     def _sft(self, scored: ScoredRows, denominators: Mapping[str, float]) -> Tensor:
         """Return this micro-batch's share of the preferred rows' negative log-likelihood, ``()``."""
         places = torch.cat([scored.places[role] for role in preferred_roles(self.mode)])
-        nats = -scored.sums[places]
+        nats = -scored.sums[places] * scored.pair_weights.repeat(len(preferred_roles(self.mode)))
         if self.sft_normaliser == "sequence":
             per_pair = len(preferred_roles(self.mode))
             return (nats / scored.lengths[places]).sum() / (per_pair * max(denominators["pairs"], 1.0))

@@ -50,6 +50,11 @@ class RunFolder:
         return own + sorted(self.root.glob("rollouts.rank*.jsonl"))
 
     @property
+    def online(self) -> Path:
+        """Folder of what online preferences were made of: spools, pictures, ledgers."""
+        return self.root / "online"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of ``step-N`` folders."""
         return self.root / "checkpoints"

@@ -44,7 +44,7 @@ def check_experience(spec: Mapping[str, Any]) -> None:
         ConfigError: if an argument is unknown or missing.
         RegistryError: if the name is unknown.
     """
-    EXPERIENCES.check(spec, runtime=(*_COMMON, *(("policy",) if _samples(spec) else ())))
+    EXPERIENCES.check(spec, runtime=(*_COMMON, *(name for name in ("policy", "run_dir") if _takes(spec, name))))
 
 
 def check_objective(spec: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
@@ -78,11 +78,13 @@ def build_experience(config: RunConfig, *, processor: Any, policy: RunPolicy) ->
         "accumulation_steps": config.accumulation_steps,
         "seed": config.seed,
     }
-    if _samples(config.experience):
+    if _takes(config.experience, "policy"):
         given["policy"] = policy
+    if _takes(config.experience, "run_dir"):
+        given["run_dir"] = config.output_dir
     return EXPERIENCES.build(config.experience, **given)
 
 
-def _samples(spec: Mapping[str, Any]) -> bool:
-    """Say whether an experience takes the policy."""
-    return "policy" in inspect.signature(EXPERIENCES.entry(spec["type"]).build).parameters
+def _takes(spec: Mapping[str, Any], name: str) -> bool:
+    """Say whether an experience takes something that only a run can give: its policy, its folder."""
+    return name in inspect.signature(EXPERIENCES.entry(spec["type"]).build).parameters

@@ -136,5 +136,5 @@ def _clear(folder: RunFolder, *, aside: bool) -> None:
     written = (folder.journal, folder.samples, folder.report, folder.report_json, folder.config)
     for path in (*written, *folder.rollout_files()):
         path.unlink(missing_ok=True)
-    for path in (folder.checkpoints, folder.events, folder.evaluation, folder.final, folder.curves):
+    for path in (folder.checkpoints, folder.events, folder.evaluation, folder.final, folder.curves, folder.online):
         shutil.rmtree(path, ignore_errors=True)

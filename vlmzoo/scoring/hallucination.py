@@ -131,5 +131,5 @@ def _resampled(
         rows = min(512, num_resamples - start)
         picked = generator.integers(0, above.size, size=(rows, above.size), dtype=np.uint32)
         tops, bottoms = above[picked].sum(axis=1), below[picked].sum(axis=1)
-        ratios.append(tops[bottoms > 0] / bottoms[bottoms > 0])
+        ratios.append(tops[bottoms != 0] / bottoms[bottoms != 0])
     return np.concatenate(ratios)
