@@ -36,8 +36,8 @@ class RecordOptions:
 
     Args:
         every: steps; the first, and then each so many; 0 writes nothing.
-        tokens: whether ids and log-probabilities are written, 16 bytes and a third more for each token; without them a
-            step cannot be replayed.
+        tokens: whether ids and log-probabilities are written, about 22 bytes for each token; without them a step
+            cannot be replayed.
     """
 
     every: int = 1
