@@ -56,11 +56,16 @@ def compare(arms: Sequence[Arm]) -> dict[str, Any]:
     """Let the arms take turns, and return what they told, in medians over the rounds."""
     rounds = [{arm.name: arm.step() for arm in arms} for _ in range(NUM_WARM_UP + NUM_ROUNDS)][NUM_WARM_UP:]
     last = {arm.name: arm.finish() for arm in arms}
-    ratios = [told["trl"]["seconds"] / told["ours"]["seconds"] for told in rounds]
+    ratios, cpu_ratios = (
+        [told["trl"][clock] / told["ours"][clock] for told in rounds] for clock in ("seconds", "cpu_seconds")
+    )
     return {
         "trl": last["trl"]["version"],
         "step_seconds": {
             arm.name: round(statistics.median(told[arm.name]["seconds"] for told in rounds), 3) for arm in arms
+        },
+        "step_cpu_seconds": {
+            arm.name: round(statistics.median(told[arm.name]["cpu_seconds"] for told in rounds), 3) for arm in arms
         },
         "completion_tokens": {
             arm.name: round(statistics.median(told[arm.name]["completion_tokens"] for told in rounds), 1)
@@ -68,6 +73,8 @@ def compare(arms: Sequence[Arm]) -> dict[str, Any]:
         },
         "ratio": round(statistics.median(ratios), 3),
         "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "cpu_ratio": round(statistics.median(cpu_ratios), 3),
+        "cpu_ratio_range": [round(min(cpu_ratios), 3), round(max(cpu_ratios), 3)],
         "peak_rss_mb": {name: round(told["peak_rss_mb"]) for name, told in last.items()},
         "grew_mb": {name: round(told["peak_rss_mb"] - told["before_mb"]) for name, told in last.items()},
     }
@@ -103,7 +110,7 @@ def main() -> None:
 
 def rows(entry: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return the lines of the table: what, target, measured."""
-    low, high = entry["ratio_range"]
+    (low, high), (cpu_low, cpu_high) = entry["ratio_range"], entry["cpu_ratio_range"]
     seconds, grew = entry["step_seconds"], entry["grew_mb"]
     size = (
         f"{entry['prompts']} prompts with 448 px, {entry['rollouts']} completions of {entry['max_new_tokens']} tokens"
@@ -113,6 +120,7 @@ def rows(entry: dict[str, Any]) -> list[tuple[str, str, str]]:
             f"a GRPO step beside TRL's GRPOTrainer, {size}; median of {entry['rounds']} pairs",
             f"at least {TARGET} times as fast",
             f"{entry['ratio']:.2f} ({low:.2f} to {high:.2f}); {seconds['ours']:.2f} and {seconds['trl']:.2f} s"
+            f"; of processor time {entry['cpu_ratio']:.2f} ({cpu_low:.2f} to {cpu_high:.2f})"
             + ("" if entry["ratio"] >= TARGET else ", **missed**"),
         ),
         (

@@ -57,13 +57,13 @@ def main(folder: Path) -> None:
     engine = make_engine(model.train(), groups, spec, make_schedule(run.optim.schedule, run.num_steps))
     experience = build_experience(run, processor=processor, policy=RunPolicy(engine))
     before = rss_mb()
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
 
     def take_turns(report: StepReport) -> None:
-        nonlocal started
-        seconds = time.perf_counter() - started
-        turns.take(seconds=seconds, completion_tokens=report.metrics["completion_tokens"])
-        started = time.perf_counter()
+        nonlocal started, worked
+        spent = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - worked}
+        turns.take(**spent, completion_tokens=report.metrics["completion_tokens"])
+        started, worked = time.perf_counter(), time.process_time()
 
     train(
         engine,

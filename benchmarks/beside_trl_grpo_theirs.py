@@ -34,19 +34,19 @@ class TakeTurns(TrainerCallback):
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
         self.trainer: Any = None
-        self.started = 0.0
+        self.started = self.worked = 0.0
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         """Start the clock."""
-        self.started = time.perf_counter()
+        self.started, self.worked = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell of the step."""
-        seconds = time.perf_counter() - self.started
+        spent = {"seconds": time.perf_counter() - self.started, "cpu_seconds": time.process_time() - self.worked}
         lengths = self.trainer._metrics["train"]["completions/mean_length"]
-        self.turns.take(seconds=seconds, completion_tokens=lengths[-1] if lengths else float("nan"))
+        self.turns.take(**spent, completion_tokens=lengths[-1] if lengths else float("nan"))
         control.should_training_stop = self.turns.is_over
-        self.started = time.perf_counter()
+        self.started, self.worked = time.perf_counter(), time.process_time()
 
 
 def rewards(completions: list[Any], **columns: Any) -> list[float]:

@@ -273,3 +273,17 @@ def test_a_base_map_is_what_a_model_found_when_it_was_asked_for_everything(tmp_p
     assert ids_of(mapped) == ["7/2", "9/1"] and mapped.identity["queries"] == "base"
     with pytest.raises(DataError, match="made of answers to `virft_detection`"):
         query_map_of(said(classify(), ["red", "blue"]), name="base")
+
+
+@pytest.mark.gpu
+def test_boxes_become_the_same_masks_on_an_accelerator(tmp_path):
+    from vlmzoo.models.sam.boxes import BoxSegmenter
+
+    spec = make_sam(tmp_path)
+    spec.pop("weights")
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 100, 3), dtype=np.uint8))
+    found = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        found.append(BoxSegmenter(DECODERS.build(spec), device=device)(picture, [[10, 10, 60, 30], [0, 0, 99, 49]]))
+    assert np.mean(found[0] == found[1]) > 0.999
