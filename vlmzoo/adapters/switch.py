@@ -112,10 +112,11 @@ class SwitchAdapter(Adapter):
                 f"`{INPUT_NAME}` must tell the form of each of the {len(maps)} images, but tells {len(is_long)}; let "
                 "the model's processor make it. Tiled images have no short form."
             )
-        assert self.projector is not None
+        resampler = self.projector
+        assert resampler is not None
         cells = maps.flatten(2).transpose(1, 2)  # (I, N, C)
         long = self._at_least_one(is_long, lambda chosen: project([maps[chosen]]))
-        short = self._at_least_one(~is_long, lambda chosen: self.projector(cells[chosen]))
+        short = self._at_least_one(~is_long, lambda chosen: resampler(cells[chosen]))
         idle = 0.0 * sum(made.sum() for made, is_idle in (long, short) if is_idle)
         rows = {True: iter(long[0]), False: iter(short[0])}
         tokens = [next(rows[kind]) for kind in is_long.tolist()]

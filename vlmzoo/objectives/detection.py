@@ -98,7 +98,7 @@ def match_boxes(
         + l1_weight * (pairs[0] - pairs[1]).abs().sum(dim=-1)
         - giou_weight * paired_giou(*pairs)
     )  # (m, Q)
-    return torch.from_numpy(assign(costs.cpu().numpy())).to(logits.device)
+    return torch.tensor(assign(costs.cpu().numpy()), device=logits.device)
 
 
 @OBJECTIVES.register("detection", source="V*, arXiv:2312.14135; penghao-wu/vstar@4ede664, DETRLoss", tiny={})

@@ -96,6 +96,7 @@ class OwlVitDetector(ImageEncoding):
                 num_attention_heads=num_heads,
             ),
             query_dim=query_dim,
+            grid_size=self.grid_size,
         )
         self.visual_projection = nn.Linear(hidden_size, prompt_dim, bias=False)
         self.prompt_encoder = PromptEncoder(dim=prompt_dim, grid_size=self.grid_size, mask_channels=mask_channels)
@@ -143,12 +144,12 @@ class OwlVitTower(nn.Module):
     Args:
         config: of the vision transformer.
         query_dim: A.
+        grid_size: g.
     """
 
-    def __init__(self, config: OwlViTVisionConfig, *, query_dim: int) -> None:
+    def __init__(self, config: OwlViTVisionConfig, *, query_dim: int, grid_size: int) -> None:
         super().__init__()
-        side = config.image_size // config.patch_size
-        self.grid_size = side
+        self.grid_size = grid_size
         self.vision_model = OwlViTVisionModel._from_config(config).vision_model
         self.class_head = _ClassHead(config.hidden_size, query_dim=query_dim)
         self.box_head = _BoxHead(config.hidden_size)
