@@ -1,17 +1,12 @@
-"""The rows of balanced batches as the ranks that run this take them; writes them, and where it stood, as JSON.
-
-``python -m tests.smoke.balanced_places OUT NUM_BATCHES [STATE]`` under torchrun; a state is what an earlier part left.
-"""
+"""The rows of balanced batches as one of several ranks takes them, stopped in mid-epoch and gone on with."""
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch.distributed as dist
 
 from vlmzoo.data.collation import LengthPolicy
-from vlmzoo.distributed import is_main
 from vlmzoo.experience._prompts import PromptStream, balanced_order
 from vlmzoo.types import Sample, user
 
@@ -40,16 +35,20 @@ def stream():
     return PromptStream(source, processor, lengths=lengths, corrupt_limit=0.1, seed=0, order=order)
 
 
-def main(out, num_batches, state=None):
-    dist.init_process_group("gloo")
+def batches(num_batches, state=None):
+    """Return the rows of some batches, and where the stream stands after them, as it is saved."""
     prompts = stream()
     if state is not None:
-        prompts.load_state_dict(json.loads(Path(state).read_text())["state"])
-    batches = [[int(prompts.prompt(place).sample.id) for place in prompts.take(BATCH)] for _ in range(int(num_batches))]
-    if is_main():
-        Path(out).write_text(json.dumps({"batches": batches, "state": prompts.state_dict()}))
+        prompts.load_state_dict(json.loads(state))
+    found = [[int(prompts.prompt(place).sample.id) for place in prompts.take(BATCH)] for _ in range(num_batches)]
+    return found, json.dumps(prompts.state_dict())
+
+
+def stopped_and_resumed(rank, world_size, meeting, out):
+    """Take three batches and, as a new stream, four more; rank 0 writes them."""
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
+    head, state = batches(3)
+    tail, _ = batches(4, state)
+    if rank == 0:
+        Path(out).write_text(json.dumps(head + tail))
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

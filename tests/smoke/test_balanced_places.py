@@ -1,25 +1,24 @@
 """Balanced batches: one order for any number of ranks, and the same after a run was stopped in mid-epoch."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+import torch.multiprocessing as mp
 
-pytestmark = pytest.mark.slow
-
-
-def run(ranks, out, num_batches, *state):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    words = [*launch, "-m", "tests.smoke.balanced_places", str(out), str(num_batches), *map(str, state)]
-    subprocess.run(words, check=True, timeout=300)
-    return json.loads(out.read_text())["batches"]
+from tests.smoke.balanced_places import batches, stopped_and_resumed
 
 
-def test_batches_are_those_of_an_uninterrupted_run_on_one_and_two_ranks(tmp_path):
-    whole = run(1, tmp_path / "whole.json", 7)
-    for ranks in (1, 2):
-        head = run(ranks, tmp_path / f"head{ranks}.json", 3)
-        tail = run(ranks, tmp_path / f"tail{ranks}.json", 4, tmp_path / f"head{ranks}.json")
-        assert head + tail == whole
+def test_batches_go_on_where_they_were_stopped():
+    whole, _ = batches(7)
+    head, state = batches(3)
+    tail, _ = batches(4, state)
+    assert head + tail == whole
     assert all(len(set(batch)) > 1 for batch in whole)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_ranks_take_the_batches_of_one(tmp_path):
+    whole, _ = batches(7)
+    mp.spawn(stopped_and_resumed, args=(2, str(tmp_path / "meeting"), str(tmp_path / "out.json")), nprocs=2)
+    assert json.loads((tmp_path / "out.json").read_text()) == whole
