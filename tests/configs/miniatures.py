@@ -30,6 +30,20 @@ def _experience(experience: dict[str, Any]) -> dict[str, Any]:
     if experience["type"] == "rollouts":
         few = {"num_prompts": 2, "num_rollouts": 2, "prompts": {}, "engine": {"type": "in_process"}}
         return {**_small_sources(experience), **few, "sampling": {**experience["sampling"], "max_new_tokens": 4}}
+    if experience["type"] == "online_pairs":
+        tiny = EXPERIENCES.entry("online_pairs").tiny
+        few = {
+            "num_prompts": 2,
+            "num_rollouts": 2,
+            "prompts": {},
+            "engine": None,
+            "judge": tiny["judge"],
+            "ledger": None,
+        }
+        few |= {"selection": {"type": "ovip_code"}, "sampling": {**experience["sampling"], "max_new_tokens": 4}}
+        if experience.get("images") is not None:  # a miniature names no icon, so pictures are altered
+            few |= {"describer": {"type": "rejected_answer"}, "images": {"type": "altered", "kind": "noise"}}
+        return {**_small_sources(experience), **few}
     if experience["type"] != "curriculum":
         return {**_small_sources(experience), "num_workers": 0}
     tasks = EXPERIENCES.entry("curriculum").tiny["tasks"]

@@ -62,6 +62,7 @@ data.command("verl")(data_commands.data_verl)
 data.command("mia")(preference_commands.mia)
 data.command("pairs")(preference_commands.pairs)
 data.command("reference")(preference_commands.reference)
+data.command("online")(serve_commands.data_online)
 app.add_typer(data, name="data")
 
 serve = typer.Typer(no_args_is_help=True, help="Serve what training asks, on this machine.")

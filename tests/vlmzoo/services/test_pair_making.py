@@ -257,3 +257,15 @@ def test_a_picture_that_was_changed_on_disk_is_refused(tmp_path):
     with pytest.raises(DataError, match="does not hold what its name says"):
         store.get(digest)
     assert read_json_lines(tmp_path / "none") == []
+
+
+def test_the_command_line_writes_what_a_source_reads(tmp_path):
+    from vlmzoo.cli.serve_commands import data_online
+    from vlmzoo.data.sources import SOURCES
+
+    folder = tmp_path / "online"
+    maker = make_maker(store=ImageStore(folder / "images"))
+    Spool(folder / "spool.jsonl").note_outcome(maker.make(make_asked(0, TEXTS[:3]), PICTURE), step=0)
+    data_online(tmp_path, tmp_path / "pairs.json")
+    sample = SOURCES.build({"type": "ovip_pairs", "path": str(tmp_path / "pairs.json")}).sample(0)
+    assert sample.rejected == TEXTS[1] and len(sample.negative_images) == 1
