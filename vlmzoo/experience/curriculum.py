@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from vlmzoo.data.encoding import SampleEncoding
+from vlmzoo.data.fetching import Encoder
 from vlmzoo.data.synthetic import TASKS, Kind, SyntheticTask
 from vlmzoo.data.synthetic._checks import chain_options
 from vlmzoo.data.synthetic._wording import CotStyle
@@ -88,7 +88,7 @@ class CurriculumExperience:
         cot_style: CotStyle = "standard",
         max_tokens: int | None = None,
         num_workers: int = 0,
-        processor: SampleEncoding,
+        processor: Encoder,
         micro_batch_size: int,
         accumulation_steps: int = 1,
         seed: int = 0,

@@ -6,6 +6,8 @@ Source: AMBER, arXiv:2311.07397, section 4, and its released script.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import eq
 from typing import Literal, TypeAlias
 
 from vlmzoo.errors import ConfigError, DataError
@@ -145,15 +147,16 @@ def count_mentions(
         mentions += 1
         if noun in vocabulary.safe_words:
             continue
-        exact = _first(truth_entries, lambda word, noun=noun: word == noun)
+        is_same, is_like = partial(eq, noun), partial(vocabulary.is_like, noun)
+        exact = _first(truth_entries, is_same)
         if exact is not None:
             covered.add(exact)
             continue
-        for test in (lambda word, noun=noun: word == noun, lambda word, noun=noun: vocabulary.is_like(noun, word)):
+        for test in (is_same, is_like):
             made_up = _first(likely_entries, test)
             if made_up is not None:
                 cognitive.add(made_up)
-        alike = _first(truth_entries, lambda word, noun=noun: vocabulary.is_like(noun, word))
+        alike = _first(truth_entries, is_like)
         if alike is None:
             hallucinated += 1
         else:

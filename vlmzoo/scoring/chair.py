@@ -6,7 +6,7 @@ Source: CHAIR, arXiv:1809.02156, section 3; Object HalBench as in RLHF-V, arXiv:
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from vlmzoo.errors import DataError
 
@@ -157,7 +157,7 @@ def read_object_list(text: str, *, compat: ChairCompat | None = None) -> list[st
     else:
         start, end = text.find("["), text.rfind("]")
         found = _parsed(text[start : end + 1]) if 0 <= start < end else None
-    return [str(name) for name in found] if isinstance(found, list) else None
+    return [str(name) for name in cast("list[Any]", found)] if isinstance(found, list) else None
 
 
 def _parsed(text: str) -> Any:

@@ -6,7 +6,7 @@ A judge reads texts that somebody else wrote, and may repeat them; so two differ
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from vlmzoo.errors import ConfigError
 
@@ -120,7 +120,7 @@ def _parsed(text: str) -> dict[str, Any] | None:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
 
 def _number(value: Any) -> float | None:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from vlmzoo.errors import ConfigError
 from vlmzoo.scoring import SCORES
@@ -71,9 +71,12 @@ def _named(text: str) -> str:
 
 
 def _realworldqa(completion: str, reference: Any) -> bool:
-    is_told = isinstance(reference, dict)
-    label = str(reference["answer"] if is_told else reference)
-    wants_letter = "only the letter" in str(reference.get("question", "")) if is_told else len(label) == 1
+    if isinstance(reference, dict):
+        told = cast("dict[str, Any]", reference)
+        label, wants_letter = str(told["answer"]), "only the letter" in str(told.get("question", ""))
+    else:
+        label = str(reference)
+        wants_letter = len(label) == 1
     said = completion.strip().lower()
     cleaned = _MARKS.sub("", said[:_CUT] if wants_letter else said)
     return cleaned == label.strip().lower()

@@ -1,8 +1,9 @@
 """The soft accuracy of VQA and TextVQA: an answer is as right as people agree with it, after normalisation."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from vlmzoo.scoring import SCORES
 
@@ -62,7 +63,7 @@ class VqaAccuracy:
         if not isinstance(reference, (list, tuple)) or not reference:
             return 0.0
         said = normalise_answer(completion)
-        matches = [normalise_answer(str(answer)) == said for answer in reference]
+        matches = [normalise_answer(str(answer)) == said for answer in cast("Sequence[Any]", reference)]
         total = sum(matches)
         if not total:
             return 0.0

@@ -76,7 +76,8 @@ def judge_server(spec: Mapping[str, Any], *, host: str = "127.0.0.1", port: int 
         ServiceError: if its model cannot be loaded.
     """
     name = str(spec.get("model", spec.get("path", spec.get("type"))))
-    if spec.get("type") in JUDGES and spec.get("type") not in CHAT_CLIENTS:
+    kind = str(spec.get("type"))
+    if kind in JUDGES and kind not in CHAT_CLIENTS:
         judge: Judge = JUDGES.build(spec)
         return ServiceServer("/v1/chat/completions", lambda body: _judged(judge, body), name=name, host=host, port=port)
     client: ChatClient = CHAT_CLIENTS.build(spec)

@@ -81,8 +81,9 @@ class _ResidualMlp(nn.Module):
     def __init__(self, width: int, ratio: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, int(width * ratio)), nn.GELU(), nn.Linear(int(width * ratio), width))
-        for linear in (self.mlp[0], self.mlp[2]):
+        layers = nn.Linear(width, int(width * ratio)), nn.Linear(int(width * ratio), width)
+        self.mlp = nn.Sequential(layers[0], nn.GELU(), layers[1])
+        for linear in layers:
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
 

@@ -54,7 +54,8 @@ class ChatJudge:
             raise ConfigError(f"`votes` must be positive, `reasks` zero or more, but they are {votes} and {reasks}.")
         read_score("", compat=compat)
         self.client: ChatClient = CHAT_CLIENTS.build(client) if isinstance(client, Mapping) else client
-        self.template, self.votes, self.reasks, self.compat = template, votes, reasks, compat
+        self.template, self.votes, self.reasks = template, votes, reasks
+        self.compat: Literal["reference"] | None = compat
 
     @property
     def identity(self) -> Mapping[str, Any]:
