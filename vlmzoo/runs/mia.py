@@ -18,7 +18,7 @@ from vlmzoo.data.images import load_image
 from vlmzoo.data.json_lines import write_whole
 from vlmzoo.data.mia.building import MiaBuilder, MiaItem, MiaPlan
 from vlmzoo.data.mia.corruption import Corruption
-from vlmzoo.data.mia.selection import Candidate, PostSelection, Thresholds
+from vlmzoo.data.mia.selection import Candidate, PostSelection, Thresholds, same_answer
 from vlmzoo.data.preference_files import pair_record
 from vlmzoo.data.sources import SOURCES
 from vlmzoo.errors import ConfigError, DataError
@@ -92,7 +92,8 @@ class _Shard:
             meta = self._meta(item, answer)
             candidates.append(json.dumps({"id": item.id, **meta}, ensure_ascii=False))
             is_kept = meta["verdict"] == "kept"
-            if is_kept or (self.config.write_dropped and meta["verdict"] not in ("empty", "same answer")):
+            is_wrong = bool(answer.text.strip()) and not same_answer(answer.text, meta["chosen"])
+            if is_kept or (self.config.write_dropped and is_wrong):
                 sample = replace(item.sample, rejected=answer.text, meta=meta)
                 record = pair_record(sample, self._placed(item), "tagged")
                 (pairs if is_kept else dropped).append(json.dumps(record, ensure_ascii=False))

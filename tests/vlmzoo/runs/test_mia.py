@@ -12,6 +12,7 @@ from vlmzoo.config import MiaConfig, StudyConfig
 from vlmzoo.config.loading import check_config
 from vlmzoo.data.sources import SOURCES
 from vlmzoo.errors import ConfigError, DataError
+from vlmzoo.models.watched_answers import WatchedAnswer
 from vlmzoo.runs import mia, study_run
 from vlmzoo.runs.mia import build_mia
 from vlmzoo.runs.mia_report import area_under_curve
@@ -96,6 +97,18 @@ def test_pairs_are_read_by_how_they_were_chosen(model, tmp_path):
     assert chosen.size == 2
     of_grids = SOURCES.build({"type": "mia_pairs", "path": str(tmp_path), "layouts": ["grid"]})
     assert all(of_grids.sample(place).meta["kind"] == "grid" for place in range(of_grids.size))
+
+
+def test_right_answers_are_no_pairs_whatever_filter_dropped_them(model, tmp_path, monkeypatch):
+    def answer_rightly(model, processor, items, **options):
+        texts = [item.sample.messages[-1]["content"][0]["text"] for item in items]
+        return [WatchedAnswer(text=text, ratio=0.99, perplexity=2.0) for text in texts]
+
+    monkeypatch.setattr(mia, "answer_watched", answer_rightly)
+    found = build_mia(make(model, write_dropped=True, thresholds=None), tmp_path)
+    assert all("attention" in counts for counts in found["verdicts"].values())
+    with pytest.raises(DataError, match="holds no pair"):
+        SOURCES.build({"type": "mia_pairs", "path": str(tmp_path), "choice": "random"})
 
 
 def test_exact_regions_and_refusals_are_built_too(model, tmp_path):
