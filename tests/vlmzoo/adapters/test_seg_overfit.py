@@ -53,7 +53,7 @@ def truth_of(mask):
 @pytest.mark.parametrize("name", BASES)
 def test_eight_samples_are_learned_with_their_masks_and_come_back_from_the_folder(name, tmp_path):
     torch.manual_seed(0)
-    model = build_model(load_card(name).miniature(), adapters=[seg_spec()])
+    model = build_model(load_card(name).miniature(), adapters=[seg_spec(from_scratch=True)])
     samples = [make_sample(number) for number in range(8)]
     learn_by_heart(model, samples, num_steps=250)
     answers, found = ious(model, samples)
