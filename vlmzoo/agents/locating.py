@@ -139,16 +139,27 @@ class ModelLocator(PlainLocator):
             answers = self._ask(patches, question)
         return [_detection(patch, found) for patch, (_, found) in zip(patches, answers, strict=True)]
 
+    def describe(self, patch: Frame, question: str) -> str:
+        """Answer a question about a patch in words; it is no question for a place, so none is tried."""
+        if not self.can_share:
+            return super().describe(patch, question)
+        with torch.no_grad():
+            return self._ask([patch], question, tries_draft=False)[0][0]
+
     @torch.no_grad()
     def _found(self, patch: Frame, question: str) -> tuple[str, "list[_Found]"]:
         return self._ask([patch], question)[0] if self.can_share else super()._found(patch, question)
 
-    def _ask(self, patches: Sequence[Frame], question: str) -> list[tuple[str, "list[_Found]"]]:
+    def _ask(
+        self, patches: Sequence[Frame], question: str, *, tries_draft: bool = True
+    ) -> list[tuple[str, "list[_Found]"]]:
         """Ask one question about P patches; the answer, and what each ``[LOC]`` of it found."""
         ids = self.processor.encode_prompt(self._sample(patches[0], question))["input_ids"]
         start = len(ids) - ids[::-1].index(self.model.config.image_token_id)
         readings = self._readings(patches, ids[:start])
-        said = _Asking(self, [one for one, _ in readings], [row for _, row in readings]).answers(ids[start:])
+        said = _Asking(self, [one for one, _ in readings], [row for _, row in readings]).answers(
+            ids[start:], tries_draft=tries_draft
+        )
         loc = self.model.token_ids[self.adapter.token]
         answers: list[tuple[str, list[_Found]]] = []
         for (reading, row), (spoken, states) in zip(readings, said, strict=True):
@@ -208,10 +219,11 @@ class _Asking:
         self.rows = list(rows)
         self.excluded = torch.tensor(locator._excluded, dtype=torch.long, device=self.model.device)
 
-    def answers(self, question: Sequence[int]) -> list[tuple[list[int], Tensor]]:
+    def answers(self, question: Sequence[int], *, tries_draft: bool) -> list[tuple[list[int], Tensor]]:
         """Return the ids of each answer ``(L,)``, and the states ``(L, D)`` that predicted them."""
-        draft = self._draft()
-        found = self._as_drafted(question, draft)
+        found: list[tuple[list[int], Tensor] | None] = [None] * len(self.rows)
+        if tries_draft:
+            found = self._as_drafted(question, self._draft())
         rest = [place for place, answer in enumerate(found) if answer is None]
         if rest:
             stepped = self._step_by_step(rest, question)
