@@ -40,7 +40,8 @@ class PairEncoder:
         seed: of the crops of ``ori_mdpo``.
 
     Raises:
-        ConfigError: if there is no such strategy, mode or treatment of shared tokens.
+        ConfigError: if there is no such strategy, mode or treatment of shared tokens, or the strategy has rows of one
+            answer only, so that no tokens are shared.
     """
 
     def __init__(
@@ -57,6 +58,11 @@ class PairEncoder:
         self.processor, self.shared_tokens, self.seed = processor, shared_tokens, seed
         self.strategy = strategy
         self.rows = list(rows_of(strategy, mode=mode, num_pairs=1))
+        if shared_tokens != "keep" and {row.text for row in self.rows} != set(_TEXTS):
+            raise ConfigError(
+                f"`shared_tokens` must be keep with `{strategy}` ({mode}), which compares pictures under one answer, "
+                f"but is {shared_tokens!r} instead."
+            )
         self.pictures: list[Picture] = list(dict.fromkeys(row.picture for row in self.rows))
 
     @property

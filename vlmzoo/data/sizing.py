@@ -5,6 +5,7 @@ Source: TWIN, arXiv:2512.23592, its data preparation (at most 512 pixels a side)
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from PIL import Image
@@ -15,7 +16,10 @@ from vlmzoo.registry import nearest_hint
 from vlmzoo.types import ImageLike
 from vlmzoo.zoo.visual import ImageSize, resize_to_budget
 
-__all__ = ["ImageSizing", "capped_size"]
+__all__ = ["STANDARD_SIZING", "ImageSizing", "capped_size"]
+
+STANDARD_SIZING: Mapping[str, Any] = MappingProxyType({})
+"""The options of a sizing where none is given: at most 512 pixels, TWIN's own."""
 
 _SHRINK = 0.95
 _OPTIONS = ("max_side", "unit", "min_pixels", "max_pixels", "max_tokens", "on_too_many")

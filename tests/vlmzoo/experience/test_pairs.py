@@ -208,6 +208,7 @@ def test_the_objectives_strategy_must_be_that_of_the_rows(policy):
         ({"strategy": "dpoo"}, "dpo"),
         ({"strategy": "mdpo", "mode": "same_batch"}, "mode"),
         ({"shared_tokens": "drop"}, "shared_tokens"),
+        ({"strategy": "svco_ref", "shared_tokens": "mask"}, "`shared_tokens` must be keep with `svco_ref`"),
     ],
 )
 def test_options_that_cannot_be_or_have_no_effect_are_refused(policy, options, says):

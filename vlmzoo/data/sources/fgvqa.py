@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmzoo.data.sizing import ImageSizing
+from vlmzoo.data.sizing import STANDARD_SIZING, ImageSizing
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._pictures import PictureFinder
 from vlmzoo.data.sources._rows import JoinedRows, Rows, folder_of, open_rows
@@ -48,7 +48,7 @@ class FgvqaSource:
         path: str | Sequence[str],
         subset: str | None = None,
         post_prompt: str = "",
-        sizing: Mapping[str, Any] | None = None,
+        sizing: Mapping[str, Any] | None = STANDARD_SIZING,
         image_folder: str | None = None,
     ) -> None:
         self.rows = open_rows(path)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from vlmzoo.data.sizing import ImageSizing
+from vlmzoo.data.sizing import STANDARD_SIZING, ImageSizing
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._pictures import PictureFinder
 from vlmzoo.data.sources._rows import open_rows
@@ -60,7 +60,7 @@ class TwinPairsSource:
         split: str = "train",
         splits: Mapping[str, float] | None = None,
         linked_by: LinkedBy = "same",
-        sizing: Mapping[str, Any] | None = None,
+        sizing: Mapping[str, Any] | None = STANDARD_SIZING,
         swap: bool = True,
         on_unknown: Literal["refuse", "skip"] = "refuse",
         teach: bool = False,
@@ -74,6 +74,8 @@ class TwinPairsSource:
         ):
             if value not in known:
                 raise ConfigError(f"`{name}` must be one of {known}, but is {value!r} instead.")
+        if compat and linked_by != "same":
+            raise ConfigError("`linked_by` must be left out with `compat: twin`, which has splits of its own.")
         if compat and splits:
             raise ConfigError("`splits` must be left out with `compat: twin`, which has splits of its own.")
         folder = Path(root).expanduser()
@@ -82,7 +84,7 @@ class TwinPairsSource:
         self.images = TwinImages(folder)
         self.table = PairTable(open_rows(str(folder)), on_unknown=on_unknown)
         self.images.check(self.table.paths)
-        self.sizing = ImageSizing.parse({} if sizing is None else sizing)
+        self.sizing = ImageSizing.parse(sizing)
         self.swap, self.teach, self.seed = swap and compat is None, teach, seed
         self.pairs = self._pairs(split, dict(splits or _SHARES), linked_by, compat)
         self._finder = PictureFinder(folder)

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from vlmzoo.data.sizing import ImageSizing
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import DataError
@@ -54,3 +55,11 @@ def test_bad_rows_are_named(tmp_path, change, error, sentence):
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(error, match=sentence):
         make(path=str(tmp_path / "rows.jsonl"), image_folder=str(ROOT.parent)).sample(0)
+
+
+def test_without_a_word_both_sources_cap_sizes_alike_and_null_leaves_images_alone():
+    twin = {"type": "twin_pairs", "root": str(TINY / "twin"), "split": "all"}
+    fgvqa = {"type": "fgvqa", **SOURCES.entry("fgvqa").tiny}
+    for spec in (twin, fgvqa):
+        assert SOURCES.build(spec).sizing == ImageSizing(max_side=512)
+        assert SOURCES.build({**spec, "sizing": None}).sizing is None

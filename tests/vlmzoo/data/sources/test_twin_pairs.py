@@ -189,6 +189,7 @@ def test_what_is_transparent_shows_white(tmp_path):
         ({"split": "trian"}, "`split` must be all or one of"),
         ({"linked_by": "none"}, "`linked_by`"),
         ({"compat": "twin", "splits": {"train": 1.0}}, "`splits` must be left out"),
+        ({"compat": "twin", "linked_by": "all"}, "`linked_by` must be left out"),
         ({"sizing": {"max_sides": 3}}, "`sizing` takes no `max_sides`. Did you mean `max_side`"),
         ({"sizing": {"on_too_many": "cut"}}, "`on_too_many`"),
     ],
