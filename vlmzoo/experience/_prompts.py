@@ -88,7 +88,7 @@ class PromptStream:
             num_skipped = 0 if found else num_skipped + len(places)
             if num_skipped >= _MAX_SKIPS_IN_A_ROW:
                 raise DataError(
-                    f"{num_skipped} prompts in a row were corrupt or longer than `max_prompt_tokens` "
+                    f"{num_skipped} prompts in a row were corrupt or longer than `prompts.max_tokens` "
                     f"({self.lengths.max_tokens}); raise it, or check the data with `vlmzoo data check`."
                 )
             taken += found

@@ -19,6 +19,8 @@ from vlmzoo.experience._prompts import PromptStream, balanced_order
 from vlmzoo.experience._reference import ReferenceKind, ReferenceModel
 from vlmzoo.experience._rollout_notes import notes_of
 from vlmzoo.experience._trajectories import Trajectory, batch_of
+from vlmzoo.objectives import OBJECTIVES
+from vlmzoo.objectives.policy_gradient import PolicyGradientObjective
 from vlmzoo.outputs import Batch, Step
 from vlmzoo.services.rewards import RewardBench
 from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling
@@ -86,7 +88,8 @@ class RolloutsExperience:
         policy: what is trained.
 
     Raises:
-        ConfigError: if the numbers do not fit together, or a part cannot be built.
+        ConfigError: if the numbers do not fit together, a part cannot be built, or the model has adapters that wait
+            for a token, whose inputs no completion brings along.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class RolloutsExperience:
         self.max_draws = max_draws if on_zero_variance == "resample" else 1
         self.seed, self.policy = seed, policy
         self._check(on_zero_variance)
+        _refuse_waiting(processor)
         self.sampling = _sampling(sampling)
         self.options: dict[str, Any] = {"temperature": self.sampling.temperature, "return_entropy": with_entropy}
         self.rewards = RewardBench(rewards, timeout_s=reward_timeout_s, strict=strict_rewards)
@@ -138,6 +142,26 @@ class RolloutsExperience:
     def wants_frozen_copy(spec: Mapping[str, Any]) -> bool:
         """Say whether this spec needs a frozen copy of the starting weights, which must be made before training."""
         return spec.get("reference") == "frozen_copy"
+
+    @staticmethod
+    def check_objective(spec: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
+        """Compare a spec with that of the objective, before anything is built or drawn.
+
+        Raises:
+            ConfigError: if the objective weighs a divergence or an entropy that the rollouts do not come with.
+        """
+        built = OBJECTIVES.build(objective)
+        if not isinstance(built, PolicyGradientObjective):
+            return
+        if built.kl_coef > 0 and spec.get("reference", "none") == "none":
+            raise ConfigError(
+                f"`objective.kl_coef` is {built.kl_coef}, which needs a reference, but `experience.reference` is none; "
+                "set it to lora_off, frozen_lora or frozen_copy, or `kl_coef: 0`."
+            )
+        if built.entropy_coef > 0 and not spec.get("with_entropy"):
+            raise ConfigError(
+                f"`objective.entropy_coef` is {built.entropy_coef}, which needs `experience.with_entropy: true`."
+            )
 
     def __iter__(self) -> Iterator[Step]:
         """Iterate over steps without end; the loop says when it has had enough."""
@@ -405,3 +429,12 @@ def _prompt_stream(
         order=order,
         keep_rows=int(options.get("keep_rows", 0)),
     )
+
+
+def _refuse_waiting(processor: Any) -> None:
+    tokens = getattr(processor, "adapter_tokens", ())
+    if tokens:
+        raise ConfigError(
+            f"Rollouts train no adapter that waits for a token, but the model has some ({', '.join(tokens)}): a "
+            "completion that says one brings no targets for it. Leave them out, or merge the model first."
+        )

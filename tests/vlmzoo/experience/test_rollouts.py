@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from tests.vlmzoo.adapters.bases import make_base
+from tests.vlmzoo.adapters.seg_samples import seg_spec
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES
+from vlmzoo.experience.rollouts import RolloutsExperience
 from vlmzoo.objectives import OBJECTIVES
 
 HERE = "tests.vlmzoo.experience.test_rollouts"
@@ -240,7 +242,7 @@ def test_prompts_that_are_too_long_are_refused_or_passed_over_and_counted(policy
     steps = take(make(policy, prompts={"max_tokens": limit, "on_too_long": "skip"}), 6)
     assert steps[-1].notes["prompts_too_long"] > 0
     assert max(int((row["labels"] == -100).sum()) for b in batches_of(steps) for row in [b.inputs]) > 0
-    with pytest.raises(DataError, match="in a row were corrupt or longer than `max_prompt_tokens`"):
+    with pytest.raises(DataError, match="in a row were corrupt or longer than `prompts.max_tokens`"):
         take(make(policy, prompts={"max_tokens": 2, "on_too_long": "skip"}), 1)
 
 
@@ -328,3 +330,28 @@ def test_kept_prompts_are_the_same_and_are_encoded_once(policy, monkeypatch):
     monkeypatch.setattr(kept.prompts, "_encoded", lambda position: encoded.append(position) or encode(position))
     assert rows_of(take(kept, 5)) == plain
     assert sorted(encoded) == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("spec", "objective", "says"),
+    [
+        ({}, {"type": "policy_gradient"}, "`objective.kl_coef` is 0.04, which needs a reference"),
+        ({"reference": "none"}, {"type": "grpo_verl"}, "`kl_coef: 0`"),
+        (
+            {"reference": "lora_off"},
+            {"type": "policy_gradient", "entropy_coef": 0.1},
+            "`experience.with_entropy: true`",
+        ),
+    ],
+)
+def test_what_the_objective_weighs_and_the_rollouts_do_not_bring_is_refused_before_anything_is_drawn(
+    spec, objective, says
+):
+    with pytest.raises(ConfigError, match=says):
+        RolloutsExperience.check_objective(spec, objective)
+    RolloutsExperience.check_objective({}, {"type": "policy_gradient", "kl_coef": 0.0})
+
+
+def test_adapters_that_wait_for_a_token_are_refused():
+    with pytest.raises(ConfigError, match=r"waits for a token, but the model has some \(\[SEG\]\)"):
+        make(make_policy(adapters=[seg_spec()]))
