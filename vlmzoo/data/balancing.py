@@ -10,14 +10,10 @@ from typing import Any
 
 import torch
 
+from vlmzoo.data.labels import normalised_label
 from vlmzoo.errors import ConfigError, DataError
 
-__all__ = ["BalancedOrder", "normalised_label"]
-
-
-def normalised_label(label: object) -> str:
-    """Return a label as classes are told apart: without white space at its ends, in lower case."""
-    return str(label).strip().lower()
+__all__ = ["BalancedOrder"]
 
 
 class BalancedOrder:

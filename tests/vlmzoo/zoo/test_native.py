@@ -40,6 +40,7 @@ PUBLISHED = {
     "qwen2.5-vl-3b": 3_754_622_976,
     "qwen2.5-vl-7b": 8_292_166_656,
     "qwen3-vl-4b": 4_437_815_808,
+    "twin-qwen2.5-vl-3b": 3_754_622_976,  # trained from it, nothing added
     "virft-qwen2-vl-7b-lisa": 8_291_375_616,
 }
 """Parameters of the published checkpoints."""

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from vlmzoo.data.balancing import normalised_label
 from vlmzoo.data.components import connected_components, split_components
+from vlmzoo.data.labels import normalised_label
 from vlmzoo.data.sources._rows import JoinedRows, Rows
 from vlmzoo.errors import DataError
 
