@@ -14,8 +14,8 @@ SCRATCH_POSITION_STD = 0.5
 def start_from_scratch(decoder: nn.Module) -> None:
     """Widen the weights that turn prompts into masks, and draw the positions of the image encoder anew.
 
-    Measured on scenes of shapes (docs/results/seg.md): with torch's own start the masks ignore the prompt for 600
-    steps, with this one for 200.
+    Measured on scenes of shapes (docs/results/seg.md): with torch's own start the masks still ignored the prompt after
+    450 steps, with this one they heeded it from step 200 on.
 
     Args:
         decoder: of the registry; parts whose names begin with ``mask_decoder`` or ``prompt_encoder`` are widened.
@@ -34,6 +34,10 @@ def widen(module: nn.Module, *, gain: float) -> None:
 
     torch draws the weights of linear and convolutional layers with a deviation of ``1 / sqrt(3 * fan in)``, which makes
     what passes through many layers small.
+
+    Args:
+        module: just made, its weights as torch drew them.
+        gain: 1, or sqrt(2) behind a rectifier.
     """
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         module.weight.mul_(gain * math.sqrt(3.0))
