@@ -231,6 +231,8 @@ class RunConfig(_Strict):
     """Every so many steps, write what the model says to ``samples.jsonl``; 0 never."""
     evaluation: Annotated[dict[str, Spec], BeforeValidator(_without_empty)] = Field(default_factory=dict)
     """Benchmarks to run on the trained model, by label; null takes one away that a `base` has, or all of them."""
+    evaluate_every: Count = Field(default=0, ge=0)
+    """Every so many steps, ask all benchmarks along the way, too; 0 only at the end. Not under ZeRO-3."""
     eval_batch_size: Count = Field(default=16, ge=1)
     """Prompts answered at once in evaluation."""
     title: str | None = None

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vlmzoo.config.schema import Count, ModelConfig, Number, Spec
 
-__all__ = ["AlignmentConfig", "ArmConfig", "StudyConfig", "SweepConfig"]
+__all__ = ["AlignmentConfig", "ArmConfig", "MatchConfig", "MiaConfig", "StudyConfig", "SweepConfig"]
 
 
 class _Strict(BaseModel):
@@ -49,6 +49,17 @@ class ArmConfig(_Strict):
     """Dotted overrides of that run, e.g. ``objective.kl_coef=0``."""
 
 
+class MatchConfig(_Strict):
+    """Which score is compared where another is equal, along the steps at which arms are evaluated."""
+
+    label: str
+    """Of the evaluation; its benchmark tells scores that are ratios of sums, such as ``icon_captions``."""
+    score: str
+    """What is compared, e.g. ``chair_i``."""
+    at: str
+    """What is held equal, e.g. ``cover``."""
+
+
 class StudyConfig(_Strict):
     """Several ways of training that begin with the same weights, each with the same seeds, compared in one table."""
 
@@ -62,6 +73,8 @@ class StudyConfig(_Strict):
     """Each arm runs once with each."""
     comparisons: list[tuple[str, str]] = Field(default_factory=lambda: list[tuple[str, str]]())
     """Pairs of names whose difference is told question by question; ``start`` names the start."""
+    matched: MatchConfig | None = None
+    """Of each comparison of two arms, a score where coverage is equal; the arms need ``evaluate_every``."""
     journal: list[str] = Field(default_factory=lambda: list[str]())
     """Columns of the journal that are told, as means over the first and over the last tenth of the steps."""
     publish: str | None = None

@@ -64,6 +64,10 @@ class RunFolder:
         """Folder of generations and scores."""
         return self.root / "evaluation"
 
+    def evaluation_at(self, step: int) -> Path:
+        """Return the folder of what was answered along the way, after ``step`` optimisation steps."""
+        return self.evaluation / "steps" / f"step-{step}"
+
     @property
     def final(self) -> Path:
         """What ``load_model`` reads."""

@@ -25,6 +25,7 @@ _FREE = {
     "report_to",
     "samples_every",
     "evaluation",
+    "evaluate_every",
     "eval_batch_size",
     "title",
     "notes",

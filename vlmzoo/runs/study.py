@@ -15,6 +15,7 @@ from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.mia import build_mia
 from vlmzoo.runs.mia_report import pairs_table
 from vlmzoo.runs.series import is_done, tell
+from vlmzoo.runs.study_matched import check_matched, ratios_of
 from vlmzoo.runs.study_summary import START, StudySummary, summarise_study
 from vlmzoo.runs.train import train_run
 
@@ -53,7 +54,8 @@ def plan_study(config: StudyConfig) -> list[StudyRun]:
     """Turn a study into runs in the order in which they are made: seed by seed, the start first.
 
     Raises:
-        ConfigError: if a run cannot be read, arms are evaluated differently, or a comparison names no arm.
+        ConfigError: if a run cannot be read, arms are evaluated differently, or a comparison names no arm or cannot be
+            made where coverage is equal.
     """
     if START in config.arms:
         raise ConfigError(f"`arms` must not name one `{START}`, which stands for what they begin with.")
@@ -68,6 +70,8 @@ def plan_study(config: StudyConfig) -> list[StudyRun]:
     if len(set(labels.values())) > 1:
         told = "; ".join(f"`{arm}`: {', '.join(found) or 'nothing'}" for arm, found in labels.items())
         raise ConfigError(f"All runs of a study must be evaluated on the same labels, but they are on {told}.")
+    starts = [run.config for run in runs if run.arm == START]
+    check_matched(config, starts[0] if starts else None, [run.config for run in runs if run.arm != START])
     return runs
 
 
@@ -87,6 +91,7 @@ def study_run(config: StudyConfig) -> StudySummary | None:
     """
     runs = plan_study(config)
     root = RunFolder(config.output_dir).ensure().root
+    ratios = ratios_of(runs[0].config)
     finished: dict[tuple[str, int], RunFolder] = {}
     reports: dict[int, dict[str, Any]] = {}
     summary = None
@@ -99,7 +104,7 @@ def study_run(config: StudyConfig) -> StudySummary | None:
             reports[run.seed] = build_mia(run.pairs, run.pairs_folder)
             write_whole(root / "pairs.md", pairs_table(reports))
         finished[run.arm, run.seed] = run.folder
-        summary = summarise_study(config, finished, expected=len(runs))
+        summary = summarise_study(config, finished, expected=len(runs), ratios=ratios)
         summary.write(root)
     if summary is not None:
         Console().print(summary.table())

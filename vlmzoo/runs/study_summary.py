@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from vlmzoo.config import StudyConfig
@@ -18,6 +19,9 @@ from vlmzoo.evaluation.records import Generation, read_generations
 from vlmzoo.evaluation.s2h import accuracy, paired_difference
 from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.journal import read_journal
+from vlmzoo.runs.study_matched import MatchedArms, Ratios, match_arms, matched_table
+from vlmzoo.runs.tables import interval_cell, listed_values, markdown_table
+from vlmzoo.scoring.coverage import ratio_difference
 from vlmzoo.scoring.statistics import Interval
 
 __all__ = ["START", "ArmScore", "Difference", "StudySummary", "summarise_study"]
@@ -78,6 +82,7 @@ class StudySummary:
         config: of the study.
         scores: arm by arm.
         differences: in the order of ``comparisons``.
+        matched: likewise, where arms cover equally much.
         courses: ``{arm: {column: (first tenth, last tenth)}}`` of the journals, means over seeds.
         num_runs: how many runs are finished.
         expected: how many runs the whole study has.
@@ -86,6 +91,7 @@ class StudySummary:
     config: StudyConfig
     scores: Sequence[ArmScore]
     differences: Sequence[Difference]
+    matched: Sequence[MatchedArms]
     courses: Mapping[str, Mapping[str, tuple[float, float]]]
     num_runs: int
     expected: int
@@ -100,6 +106,7 @@ class StudySummary:
         content = {
             "scores": [_plain(one) for one in self.scores],
             "differences": [_plain(one) for one in self.differences],
+            "matched": [asdict(one) for one in self.matched],
             "courses": self.courses,
             "versions": installed_versions(),
             "commit": find_commit(),
@@ -131,14 +138,15 @@ class StudySummary:
             "\n".join([f"- {note}" for note in self.config.notes]),
             "Means over seeds and questions, with 95 % intervals in which both are drawn anew; a score of all answers "
             "at once has none.",
-            _markdown(
+            markdown_table(
                 ["arm", "questions", "score", "mean", "seed by seed"],
                 [
-                    [one.arm, one.label, one.score, _cell(one.mean, one.interval), _list(one.by_seed)]
+                    [one.arm, one.label, one.score, interval_cell(one.mean, one.interval), listed_values(one.by_seed)]
                     for one in self.scores
                 ],
             ),
             self._differences(),
+            matched_table(self.config.matched, self.matched),
             self._courses(),
         ]
         return "\n\n".join([part for part in parts if part]) + "\n"
@@ -151,12 +159,12 @@ class StudySummary:
                 " - ".join(one.arms),
                 one.label,
                 one.score,
-                _cell(math.fsum(one.by_seed) / len(one.by_seed), one.interval, sign="+"),
-                _list(one.by_seed, sign="+"),
+                interval_cell(math.fsum(one.by_seed) / len(one.by_seed), one.interval, sign="+"),
+                listed_values(one.by_seed, sign="+"),
             ]
             for one in self.differences
         ]
-        return "## Differences, question by question\n\n" + _markdown(
+        return "## Differences, question by question\n\n" + markdown_table(
             ["arms", "questions", "score", "difference", "seed by seed"], rows
         )
 
@@ -169,11 +177,11 @@ class StudySummary:
         if not rows:
             return ""
         heading = "## In training: means over the first and the last tenth of the steps"
-        return f"{heading}\n\n" + _markdown(["arm", "column", "first", "last"], rows)
+        return f"{heading}\n\n" + markdown_table(["arm", "column", "first", "last"], rows)
 
 
 def summarise_study(
-    config: StudyConfig, finished: Mapping[tuple[str, int], RunFolder], *, expected: int
+    config: StudyConfig, finished: Mapping[tuple[str, int], RunFolder], *, expected: int, ratios: Ratios | None = None
 ) -> StudySummary:
     """Read what finished runs left behind, and compare them.
 
@@ -181,10 +189,12 @@ def summarise_study(
         config: of the study.
         finished: folders of runs by arm and seed.
         expected: how many runs the whole study has.
+        ratios: scores that are ratios of sums over answers, by label.
 
     Raises:
         DataError: if runs answered different questions, or a folder cannot be read.
     """
+    ratios = ratios or {}
     told = {key: _scores_of(folder) for key, folder in finished.items()}
     answers = {
         key: {label: read_generations(folder.evaluation / label / "generations.jsonl") for label in told[key]}
@@ -195,16 +205,17 @@ def summarise_study(
     return StudySummary(
         config=config,
         scores=[
-            _arm_score(arm, label, score, seeds[arm], told, answers)
+            _arm_score(arm, label, score, seeds[arm], told, answers, ratios)
             for arm in arms
             for label, score in _named(told, arm)
         ],
         differences=[
-            _difference(one, other, label, score, shared, told, answers)
+            _difference((one, other), label, score, shared, told, answers, ratios)
             for one, other in config.comparisons
             if (shared := [seed for seed in seeds.get(one, ()) if seed in seeds.get(other, ())])
             for label, score in _named(told, one)
         ],
+        matched=match_arms(config, finished, ratios),
         courses={arm: _course([finished[arm, seed] for seed in seeds[arm]], config.journal) for arm in arms},
         num_runs=len(finished),
         expected=expected,
@@ -221,31 +232,57 @@ def _named(told: Told, arm: str) -> list[tuple[str, str]]:
     return [(label, score) for label, scores in first.items() for score in scores]
 
 
-def _arm_score(arm: str, label: str, score: str, seeds: Sequence[int], told: Told, answers: Answers) -> ArmScore:
+def _arm_score(
+    arm: str, label: str, score: str, seeds: Sequence[int], told: Told, answers: Answers, ratios: Ratios
+) -> ArmScore:
     runs = [answers[arm, seed][label] for seed in seeds]
-    is_single = all(score in one.scores for run in runs for one in run)
     return ArmScore(
         arm=arm,
         label=label,
         score=score,
         seeds=tuple(seeds),
         by_seed=tuple(told[arm, seed][label][score] for seed in seeds),
-        interval=accuracy(runs, score) if is_single else None,
+        interval=_interval_of(score, ratios.get(label, {}).get(score), runs),
     )
 
 
 def _difference(
-    one: str, other: str, label: str, score: str, seeds: Sequence[int], told: Told, answers: Answers
+    arms: tuple[str, str],
+    label: str,
+    score: str,
+    seeds: Sequence[int],
+    told: Told,
+    answers: Answers,
+    ratios: Ratios,
 ) -> Difference:
-    mine, theirs = ([answers[arm, seed][label] for seed in seeds] for arm in (one, other))
-    is_single = all(score in answer.scores for run in (*mine, *theirs) for answer in run)
+    one, other = arms
+    mine, theirs = ([answers[arm, seed][label] for seed in seeds] for arm in arms)
     return Difference(
-        arms=(one, other),
+        arms=arms,
         label=label,
         score=score,
         by_seed=tuple(told[one, seed][label][score] - told[other, seed][label][score] for seed in seeds),
-        interval=paired_difference(mine, theirs, score) if is_single else None,
+        interval=_interval_of(score, ratios.get(label, {}).get(score), mine, theirs),
     )
+
+
+Runs = Sequence[list[Generation]]
+
+
+def _interval_of(score: str, ratio: tuple[str, str] | None, mine: Runs, theirs: Runs | None = None) -> Interval | None:
+    """Return the interval of a score of single answers or of a ratio of sums over them, or of a difference of two."""
+    both = [mine] if theirs is None else [mine, theirs]
+    answered = [one for runs in both for run in runs for one in run]
+    if all(score in one.scores for one in answered):
+        return accuracy(mine, score) if theirs is None else paired_difference(mine, theirs, score)
+    asked = {tuple(one.id for one in run) for runs in both for run in runs}
+    if ratio is None or len(asked) > 1 or not all(set(ratio) <= set(one.scores) for one in answered):
+        return None
+    counts = [
+        tuple(np.array([[one.scores[name] for one in run] for run in runs], dtype=np.float64) for name in ratio)
+        for runs in both
+    ]
+    return ratio_difference(*((above, below) for above, below in counts))
 
 
 def _course(folders: Sequence[RunFolder], columns: Sequence[str]) -> dict[str, tuple[float, float]]:
@@ -278,17 +315,3 @@ def _scores_of(folder: RunFolder) -> dict[str, dict[str, float]]:
 def _plain(one: ArmScore | Difference) -> dict[str, Any]:
     values = {name: getattr(one, name) for name in one.__dataclass_fields__}
     return {**values, "interval": None if one.interval is None else one.interval.to_dict()}
-
-
-def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(["| " + " | ".join(cells) + " |" for cells in (headings, ["---"] * len(headings), *rows)])
-
-
-def _cell(mean: float, interval: Interval | None, *, sign: str = "") -> str:
-    return f"{mean:{sign}.3f}" + (
-        "" if interval is None else f" ({interval.low:{sign}.3f} – {interval.high:{sign}.3f})"
-    )
-
-
-def _list(values: Iterable[float], *, sign: str = "") -> str:
-    return ", ".join([f"{value:{sign}.3f}" for value in values])

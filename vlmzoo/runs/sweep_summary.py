@@ -16,6 +16,7 @@ from vlmzoo.errors import DataError, MissingExtraError
 from vlmzoo.evaluation.records import Generation, read_generations
 from vlmzoo.evaluation.s2h import accuracy, modality_imbalance, paired_difference, s2h_generalisation
 from vlmzoo.integrations.plots import draw_lines
+from vlmzoo.runs.tables import markdown_table
 from vlmzoo.scoring.statistics import Interval
 
 __all__ = ["Row", "Summary", "summarise"]
@@ -137,7 +138,7 @@ class Summary:
             f"{done} of {self.expected} runs, {date.today().isoformat()}. "
             f"Commit {find_commit() or 'unknown'}; {versions}.",
             "Means over seeds and questions, with 95 % intervals in which both are drawn anew.",
-            _markdown(
+            markdown_table(
                 ["supervision", "budget", "seeds", *self.labels],
                 [
                     [
@@ -152,7 +153,7 @@ class Summary:
             self._gaps(),
             self._differences(),
             "## Seed by seed",
-            _markdown(
+            markdown_table(
                 ["supervision", "budget", "seed", *self.labels],
                 [
                     [
@@ -175,7 +176,9 @@ class Summary:
         cells = [
             [row.supervision, f"{row.budget:,}", *[_cell(row.gaps.get(name)) for name in names]] for row in self.rows
         ]
-        return "## Gaps\n\n" + _markdown(["supervision", "budget", *[name.replace("_", " ") for name in names]], cells)
+        return "## Gaps\n\n" + markdown_table(
+            ["supervision", "budget", *[name.replace("_", " ") for name in names]], cells
+        )
 
     def _differences(self) -> str:
         rows = [row for row in self.rows if row.against]
@@ -193,7 +196,9 @@ class Summary:
             for label, interval in row.against.items()
         ]
         heading = f"## Against `{self.config.baseline}`, question by question"
-        return f"{heading}\n\n" + _markdown(["supervision", "budget", "questions", "difference", "seed by seed"], cells)
+        return f"{heading}\n\n" + markdown_table(
+            ["supervision", "budget", "questions", "difference", "seed by seed"], cells
+        )
 
 
 def summarise(config: SweepConfig, answers: Mapping[ArmKey, Path], *, expected: int) -> Summary:
@@ -264,11 +269,6 @@ def _read(folder: Path) -> dict[str, list[Generation]]:
     except (OSError, ValueError) as error:
         raise DataError(f"`{folder}` must hold the scores of a finished run, but cannot be read: {error}.") from error
     return {label: read_generations(folder / label / "generations.jsonl") for label in labels}
-
-
-def _markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(["| " + " | ".join(cells) + " |" for cells in lines])
 
 
 def _cell(interval: Interval | None, *, sign: str = "") -> str:

@@ -5,10 +5,11 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from typing import Any
 
+from vlmzoo.checkpoint.training import random_state, set_random_state
 from vlmzoo.config.schema import RunConfig
 from vlmzoo.data.json_lines import JsonLinesWriter
-from vlmzoo.distributed import is_main
-from vlmzoo.evaluation import BENCHMARKS, complete
+from vlmzoo.distributed import barrier, is_main
+from vlmzoo.evaluation import BENCHMARKS, complete, evaluate_model
 from vlmzoo.integrations.trackers import make_trackers
 from vlmzoo.loop import StepReport
 from vlmzoo.runs.folder import RunFolder
@@ -49,6 +50,8 @@ def make_reports(
                 for spec in config.evaluation.values()
             ]
             reports.append(_Sampler(config, folder, model, processor, questions))
+        if config.evaluate_every and config.evaluation:
+            reports.append(_Evaluator(config, folder, model, processor))
         yield reports
 
 
@@ -102,3 +105,31 @@ class _Sampler:
             line = {"step": report.step, "id": question.id, "completion": answer.text, "reference": question.reference}
             writer.write(line)
         writer.close()
+
+
+class _Evaluator:
+    """Asks all benchmarks every so often, as the end of the run does, on rank 0; the run itself notices nothing."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder, model: Any, processor: Any) -> None:
+        self.config, self.folder = config, folder
+        self.model, self.processor = model, processor
+
+    def __call__(self, report: StepReport) -> None:
+        """Ask after every ``evaluate_every`` steps but the last, which has the evaluation of the run."""
+        if report.step % self.config.evaluate_every or report.step >= self.config.num_steps:
+            return
+        if is_main():
+            before, was_training = random_state(), self.model.training
+            self.model.eval()
+            evaluate_model(
+                self.model,
+                self.processor,
+                self.config.evaluation,
+                out_dir=self.folder.evaluation_at(report.step),
+                batch_size=self.config.eval_batch_size,
+                seed=self.config.seed,
+                overwrite=True,
+            )
+            self.model.train(was_training)
+            set_random_state(before)
+        barrier()

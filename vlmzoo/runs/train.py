@@ -113,6 +113,11 @@ def _train(
         compile_model(model)
     frozen = frozen_copy(config.experience, model)
     engine = _engine_of(config, model, device, folder)
+    if config.evaluate_every and engine.stage == 3:
+        raise ConfigError(
+            f"`evaluate_every` must be 0 under ZeRO-3, but is {config.evaluate_every} instead: one rank alone cannot "
+            "run a model that is split over all. Evaluate at the end, or train with `deepspeed: zero2`."
+        )
     experience = build_experience(config, processor=processor, policy=RunPolicy(engine, frozen))
     _check_length(config, experience)
     objective = _objective_of(config, model)

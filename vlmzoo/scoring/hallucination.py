@@ -1,10 +1,9 @@
-"""Figures made of other figures: F1 of what is said and what is so, the index of OViP, and equal coverage.
+"""Figures made of other figures: F1 of what is said and what is so, and the index of OViP.
 
 Letters: Q questions, R resamples.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.scoring.statistics import Interval
 
-__all__ = ["amber_f1", "hallucination_index", "object_f1", "ratio_interval", "score_at_coverage"]
+__all__ = ["amber_f1", "hallucination_index", "object_f1", "ratio_interval"]
 
 
 def amber_f1(chair: float, cover: float) -> float:
@@ -56,32 +55,6 @@ def hallucination_index(
         if reference[name] == base[name]:
             raise ConfigError(f"`reference` must differ from `base` on `{name}`, but both are {base[name]} instead.")
     return sum(2.0 * (scores[name] - base[name]) / (reference[name] - base[name]) for name in scores)
-
-
-def score_at_coverage(points: Sequence[tuple[float, float]], coverage: float) -> float:
-    """Return the score that a model has where its coverage is the given one, linearly between its checkpoints.
-
-    A model that says less is wrong less often; so models are compared where they cover equally much.
-
-    Args:
-        points: coverage and score of each checkpoint, in the order of training.
-        coverage: at which to read.
-
-    Returns:
-        The score at the last crossing, that of the latest model that covers so much.
-
-    Raises:
-        DataError: if no two neighbouring checkpoints lie on both sides of it.
-    """
-    for (before, first), (after, second) in reversed(list(pairwise(points))):
-        if min(before, after) <= coverage <= max(before, after):
-            share = 0.5 if after == before else (coverage - before) / (after - before)
-            return first + share * (second - first)
-    for reached, score in reversed(points):
-        if reached == coverage:
-            return score
-    told = [round(reached, 4) for reached, _ in points]
-    raise DataError(f"`coverage` must be one that the checkpoints pass, but is {coverage}, and they reach {told}.")
 
 
 def ratio_interval(

@@ -10,7 +10,7 @@ from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.scoring import SCORES
 from vlmzoo.scoring.amber import AmberVocabulary, amber_discriminative, amber_generative, count_mentions, find_words
 from vlmzoo.scoring.chair import ObjectVocabulary, chair_scores, count_objects, read_object_list
-from vlmzoo.scoring.hallucination import amber_f1, hallucination_index, object_f1, ratio_interval, score_at_coverage
+from vlmzoo.scoring.hallucination import amber_f1, hallucination_index, object_f1, ratio_interval
 from vlmzoo.scoring.judging import read_rating, read_score, read_score_pair
 from vlmzoo.scoring.selections import SELECTIONS
 
@@ -141,14 +141,6 @@ def test_the_index_is_ten_for_the_reference_and_refused_without_endpoints():
         hallucination_index(base, base={}, reference=reference)
     with pytest.raises(ConfigError, match="must differ from `base` on `a`"):
         hallucination_index(base, base=base, reference=base)
-
-
-def test_scores_are_read_where_checkpoints_pass_the_coverage_last():
-    points = [(0.6, 0.3), (0.8, 0.2), (0.7, 0.1)]
-    assert score_at_coverage(points, 0.75) == pytest.approx(0.15)
-    assert score_at_coverage(points, 0.65) == pytest.approx(0.275)
-    with pytest.raises(DataError, match="must be one that the checkpoints pass, but is 0.9"):
-        score_at_coverage(points, 0.9)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(3, 6)), min_size=1, max_size=8))
