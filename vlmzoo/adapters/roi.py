@@ -14,16 +14,14 @@ from PIL import Image
 from vlmzoo.adapters import ADAPTERS
 from vlmzoo.adapters.contract import Adapter, Host
 from vlmzoo.data.images import load_image, pad_to_square
-from vlmzoo.data.prompts import load_prompts
-from vlmzoo.data.regions import Region, read_region
+from vlmzoo.data.regions import Region, focus_turn, read_region, region_turn
 from vlmzoo.errors import ConfigError
 from vlmzoo.geometry import Box, Frame
-from vlmzoo.types import Content, ImageLike, Message, Sample, assistant, user
+from vlmzoo.types import ImageLike, Sample, assistant
 
-__all__ = ["RoiAdapter", "answer_turn", "crop_of", "region_turn"]
+__all__ = ["RoiAdapter", "crop_of"]
 
 _BACKGROUND = (122, 116, 104)  # CLIP's mean colour
-_MARK = "<image>"
 
 
 @ADAPTERS.register(
@@ -97,7 +95,7 @@ class RoiAdapter(Adapter):
         messages = [
             region_turn(question, wording=self.wording),
             assistant(said),
-            answer_turn(question, asks_letter=asks_letter),
+            focus_turn(question, asks_letter=asks_letter),
         ]
         return Sample(messages=messages, images=[picture, crop_of(picture, region)])
 
@@ -114,28 +112,8 @@ class RoiAdapter(Adapter):
         return region
 
 
-def region_turn(question: str, *, wording: Literal["what", "where"] = "what") -> Message:
-    """Return the question for a region."""
-    return user(_prompts()[wording].replace("{question}", question), num_images=1)
-
-
-def answer_turn(question: str, *, asks_letter: bool = False) -> Message:
-    """Return the question that shows the region; its image stands within the text."""
-    before, after = _prompts()["focus"].replace("{question}", question).split(_MARK, 1)
-    content: list[Content] = [
-        {"type": "text", "text": before},
-        {"type": "image", "inline": True},
-        {"type": "text", "text": after + (_prompts()["letter"] if asks_letter else "")},
-    ]
-    return {"role": "user", "content": content}
-
-
 def crop_of(picture: Image.Image, region: Region) -> Image.Image:
     """Return the pixels of a region of the centre-padded square; edges are rounded as Pillow does."""
     padded = pad_to_square(picture, align="center", background=_BACKGROUND)
     x0, y0, x1, y1 = (int(edge) for edge in region.box.rounded().xyxy)
     return padded.crop((x0, y0, x1, y1))
-
-
-def _prompts() -> Mapping[str, Any]:
-    return load_prompts("chain_of_spot")

@@ -9,13 +9,16 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from vlmzoo.data.prompts import load_prompts
 from vlmzoo.geometry import Box, Frame
+from vlmzoo.types import Content, Message, user
 
-__all__ = ["Region", "read_region", "region_text"]
+__all__ = ["Region", "focus_turn", "read_region", "region_text", "region_turn"]
 
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _NUM_EDGES = 4
 _LEAST_SIDE_PX = 32
+_IMAGE_MARK = "<image>"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,28 @@ def region_text(box: Box, *, square: Frame) -> str:
     """
     shown = box.to(square).to(square.unit)
     return str([round(min(max(edge, 0.0), 1.0), 3) for edge in shown.xyxy])
+
+
+def region_turn(question: str, *, wording: Literal["what", "where"] = "what") -> Message:
+    """Return the question for a region; ``where`` is the wording of the authors' training, ``what`` of evaluation."""
+    return user(load_prompts("chain_of_spot")[wording].replace("{question}", question), num_images=1)
+
+
+def focus_turn(question: str, *, asks_letter: bool = False) -> Message:
+    """Return the question that shows the region; its image stands within the text.
+
+    Args:
+        question: of the user.
+        asks_letter: whether an option's letter is asked for, as for ScienceQA.
+    """
+    prompts = load_prompts("chain_of_spot")
+    before, after = prompts["focus"].replace("{question}", question).split(_IMAGE_MARK, 1)
+    content: list[Content] = [
+        {"type": "text", "text": before},
+        {"type": "image", "inline": True},
+        {"type": "text", "text": after + (prompts["letter"] if asks_letter else "")},
+    ]
+    return {"role": "user", "content": content}
 
 
 def read_region(

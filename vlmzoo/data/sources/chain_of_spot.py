@@ -13,7 +13,7 @@ import numpy as np
 
 from vlmzoo.data.images import load_image
 from vlmzoo.data.prompts import load_prompts
-from vlmzoo.data.regions import region_text
+from vlmzoo.data.regions import focus_turn, region_text, region_turn
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource
@@ -21,7 +21,7 @@ from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources.llava_json import LlavaRule
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.geometry import Box, Frame
-from vlmzoo.types import Content, Message, Sample, assistant, user
+from vlmzoo.types import Message, Sample, assistant, user
 
 __all__ = ["ChainOfSpotSource"]
 
@@ -67,7 +67,7 @@ class ChainOfSpotSource(FileSource):
         if wording not in ("where", "what"):
             raise ConfigError(f"`wording` must be where or what, but is {wording!r} instead.")
         self.prompts: Mapping[str, Any] = load_prompts("chain_of_spot")
-        self.wording = wording
+        self.wording: Literal["what", "where"] = wording
         self.seed = seed
         self.regions = _Regions(Path(regions).expanduser())
 
@@ -92,9 +92,9 @@ class ChainOfSpotSource(FileSource):
         crop = picture if box is None else picture.crop(tuple(int(edge) for edge in box.xyxy))  # type: ignore[arg-type]
         messages: list[Message] = [
             *(message for message in plain.messages if message["role"] == "system"),
-            user(self.prompts[self.wording].replace("{question}", question), num_images=1),
+            region_turn(question, wording=self.wording),
             assistant(said),
-            _focus_turn(self.prompts["focus"].replace("{question}", question)),
+            focus_turn(question),
             answer,
         ]
         for number, (other, its_answer) in enumerate(turns):
@@ -183,14 +183,3 @@ def _text(message: Message) -> str:
     if isinstance(content, str):
         return content
     return "".join(block.get("text", "") for block in content)
-
-
-def _focus_turn(text: str) -> Message:
-    """Return the question that shows the region within its text."""
-    before, after = text.split("<image>", 1)
-    content: list[Content] = [
-        {"type": "text", "text": before},
-        {"type": "image", "inline": True},
-        {"type": "text", "text": after},
-    ]
-    return {"role": "user", "content": content}
