@@ -68,7 +68,21 @@ $(VERL)/.installed: $(INTEROP)/.installed
 	  idna urllib3 certifi jsonschema msgpack protobuf pyvers orjson cloudpickle hydra-core
 	@touch $@
 
-test-slow: install $(VERL)/.installed ## run the fuzz, the matrices and the whole runs
+# lmms-eval asks for dozens of packages, some at versions of its own; its core and our tasks need these alone.
+LMMS := .venv-lmms
+$(LMMS)/.installed: $(INTEROP)/.installed
+	$(BIN)/python -m venv --without-pip $(LMMS)
+	for env in $(BIN) $(INTEROP)/bin; do $$env/python -c 'import site; print(site.getsitepackages()[0])'; done \
+	  > "$$($(LMMS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/beneath.pth"
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --no-deps \
+	  --target "$$($(LMMS)/bin/python -c 'import site; print(site.getsitepackages()[0])')" \
+	  'lmms-eval==0.7.3' loguru evaluate jsonlines numexpr pytablewriter DataProperty tabledata mbstrdecoder pathvalidate \
+	  typepy tcolorpy sacrebleu portalocker tabulate lxml colorama python-dotenv tenacity requests charset-normalizer \
+	  certifi urllib3 httpx httpcore aiohttp aiosignal aiohappyeyeballs frozenlist multidict propcache yarl openpyxl \
+	  et-xmlfile pytz hf_transfer nltk 'av<16'
+	@touch $@
+
+test-slow: install $(VERL)/.installed $(LMMS)/.installed ## run the fuzz, the matrices and the whole runs
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" $(ARGS)
 
 check: install ## format, lint, types and layers

@@ -5,7 +5,7 @@ Letters: O options, T text positions of the prompt, L positions of the longest o
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,19 @@ from vlmzoo.data.collation import Collator
 from vlmzoo.errors import DataError
 from vlmzoo.types import Sample, assistant
 
-__all__ = ["option_ids", "option_losses", "option_nats"]
+__all__ = ["OptionScores", "option_ids", "option_losses", "option_nats", "score_options"]
+
+
+class OptionScores(NamedTuple):
+    """What a model thinks of O answers.
+
+    Args:
+        nats: ``(O,)``, the mean negative log-probability of each answer's ids, in nats and float32.
+        is_greedy: ``(O,)``, whether the model would have said each answer by itself, id by id.
+    """
+
+    nats: Tensor
+    is_greedy: Tensor
 
 
 @torch.no_grad()
@@ -55,8 +67,13 @@ def option_ids(processor: Any, sample: Sample, option: str) -> list[int]:
     return list(processor.encode(answered)["input_ids"][length:])
 
 
-@torch.no_grad()
 def option_nats(model: Any, inputs: Mapping[str, Any], options: Sequence[Sequence[int]]) -> Tensor:
+    """Return the ``nats`` of `score_options`, ``(O,)``."""
+    return score_options(model, inputs, options).nats
+
+
+@torch.no_grad()
+def score_options(model: Any, inputs: Mapping[str, Any], options: Sequence[Sequence[int]]) -> OptionScores:
     """Score options behind a prompt that is read once: its key-value cache is shared by all options.
 
     Args:
@@ -65,7 +82,7 @@ def option_nats(model: Any, inputs: Mapping[str, Any], options: Sequence[Sequenc
         options: ids of each, at least one.
 
     Returns:
-        ``(O,)``: the mean negative log-probability of each option's ids, in nats and float32.
+        How likely each option is, and whether it is what the model would say.
     """
     read = model(**inputs, use_cache=True, logits_to_keep=1)
     first = read.logits[0, -1].float().log_softmax(dim=-1)  # predicts the first id of each option
@@ -77,6 +94,7 @@ def option_nats(model: Any, inputs: Mapping[str, Any], options: Sequence[Sequenc
         ids[row, : len(option)] = torch.tensor(list(option), device=device)
         keep[row, : len(option)] = 1
     nats = -first[ids[:, 0]].unsqueeze(1)
+    best = first.argmax().expand(len(options), 1)
     if length > 1:
         cache = copy.deepcopy(read.cache)
         cache.batch_repeat_interleave(len(options))
@@ -91,7 +109,10 @@ def option_nats(model: Any, inputs: Mapping[str, Any], options: Sequence[Sequenc
         )
         logprobs = outputs.logits.float().log_softmax(dim=-1)
         nats = torch.cat([nats, -logprobs.gather(2, ids[:, 1:].unsqueeze(2)).squeeze(2)], dim=1)
-    return (nats * keep).sum(dim=1) / keep.sum(dim=1)
+        best = torch.cat([best, logprobs.argmax(dim=-1)], dim=1)
+    return OptionScores(
+        nats=(nats * keep).sum(dim=1) / keep.sum(dim=1), is_greedy=((best == ids) | (keep == 0)).all(dim=1)
+    )
 
 
 def _positions_behind(model: Any, inputs: Mapping[str, Any], number: int) -> Tensor:
