@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from vlmzoo.cli import commands, data_commands, preference_commands, serve_commands
 from vlmzoo.cli.doctor import doctor
+from vlmzoo.cli.verifying import verify
 from vlmzoo.errors import VlmzooError
 
 __all__ = ["app", "main", "run_command"]
@@ -49,7 +50,7 @@ app.command()(commands.sweep)
 app.command()(commands.study)
 app.command("eval")(commands.evaluate)
 app.command()(commands.tiny)
-app.command()(commands.verify)
+app.command()(verify)
 app.command()(commands.export)
 app.command()(commands.push)
 app.command()(doctor)

@@ -22,7 +22,6 @@ __all__ = [
     "sweep",
     "tiny",
     "train",
-    "verify",
 ]
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A folder that `load_model` reads, or a Hub id.")]
@@ -226,26 +225,6 @@ def push(
     from vlmzoo import push_model
 
     typer.echo(push_model(folder, repo_id, private=not public, revision=revision))
-
-
-def verify(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model of the zoo.")],
-    keys: Annotated[bool, typer.Option("--keys", help="Names and shapes of tensors.")] = False,
-    against: Annotated[
-        Path | None, typer.Option("--against", help="A manifest (JSON of key to shape) or a folder of weights.")
-    ] = None,
-) -> None:
-    """Compare the names and shapes of published weights with the model, on the meta device, reading no weights."""
-    if not keys:
-        raise ConfigError("`--keys` must be given: names and shapes are what can be compared in this version.")
-    if against is None:
-        raise ConfigError("`--against` must name a manifest (a JSON file of keys and shapes) or a folder of weights.")
-    from vlmzoo import verify_model
-
-    report = verify_model(name, against)
-    typer.echo(str(report))
-    if not report.is_clean:
-        raise typer.Exit(1)
 
 
 def _refuse_full(out: Path) -> None:

@@ -1,12 +1,13 @@
-"""Comparing the names and shapes of published weights with a model's, without reading a weight."""
+"""Is a model what it should be: by its passport, or by the names and shapes of published weights."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transformers import PreTrainedModel
 
-from vlmzoo.errors import CheckpointError
+from vlmzoo.errors import CheckpointError, ConfigError
 from vlmzoo.models.assembler import assemble_model
 from vlmzoo.models.keys import (
     KeyReport,
@@ -21,26 +22,49 @@ from vlmzoo.models.keys import (
 from vlmzoo.models.weights import read_shapes, shapes_of, tied_keys
 from vlmzoo.zoo import load_card
 
-__all__ = ["KeyReport", "key_tables", "read_manifest", "verify_model"]
+if TYPE_CHECKING:
+    from vlmzoo.hub.passport import PassportReport
+
+__all__ = ["KeyReport", "compare_with", "key_tables", "read_manifest", "verify_model"]
 
 
-def verify_model(model: str | PreTrainedModel, source: str | Path, *, layout: str | None = None) -> KeyReport:
-    """Compare a checkpoint with a model: is everything there, under a known name, in the right shape, and no more?
+def verify_model(
+    model: str | Path | PreTrainedModel, source: str | Path | None = None, *, layout: str | None = None
+) -> "KeyReport | PassportReport":
+    """Replay a passport, or compare the names and shapes of a checkpoint with a model, reading no weight.
 
     Args:
-        model: a card of the zoo, which is built on the meta device, or a model.
-        source: a folder of weights, of which only headers are read, or a manifest, as `read_manifest` takes it.
+        model: a card of the zoo, a model, or a folder with a passport.
+        source: a folder of weights, of which only headers are read, or a manifest, as `read_manifest` takes it: is
+            everything there, under a known name, in the right shape, and no more? None replays the passport instead:
+            of a card and its tiny twin, or of a folder.
         layout: a key table of the model's family; None takes the one that knows most of the keys.
 
     Returns:
-        What is missing, unexpected, of another shape, dropped and cut; as text, it is what ``vlmzoo verify`` prints. An
+        A report with ``is_clean``; as text, it is what ``vlmzoo verify`` prints. In a comparison with a source, an
         image encoder that the card says is published elsewhere may be there, or be left out as a whole.
 
     Raises:
-        CheckpointError: if the source cannot be read.
-        ConfigError: if the family has no such layout.
+        CheckpointError: if the source or the passport cannot be read.
+        ConfigError: if the family has no such layout, or a model is given without a source.
         RegistryError: if the zoo has no such card.
     """
+    if source is None:
+        return _replayed(model)
+    return compare_with(model, source, layout=layout)
+
+
+def _replayed(model: str | Path | PreTrainedModel) -> "PassportReport":
+    from vlmzoo.hub.passport import check_entry, check_folder
+
+    if isinstance(model, PreTrainedModel):
+        raise ConfigError("`source` must be given with a model; of a passport use `vlmzoo.hub.passport.check_model`.")
+    return check_folder(model) if Path(model).is_dir() else check_entry(str(model))
+
+
+def compare_with(model: str | Path | PreTrainedModel, source: str | Path, *, layout: str | None = None) -> KeyReport:
+    """Compare names and shapes; see `verify_model`."""
+    model = str(model) if isinstance(model, Path) else model
     built = assemble_model(model, device="meta") if isinstance(model, str) else model
     expected = shapes_of(built)
     shapes = read_shapes(source) if Path(source).is_dir() else read_manifest(source)

@@ -158,7 +158,7 @@ def test_verify_compares_names_and_shapes(tmp_path):
     shapes.pop("lm_head.weight")
     manifest.write_text(json.dumps({"shapes": {key: list(shape) for key, shape in shapes.items()}}))
     assert "lm_head.weight" in run("verify", "llava-1.5-7b", "--keys", "--against", manifest, code=1).stdout
-    assert "`--against` must name a manifest" in run("verify", "llava-1.5-7b", "--keys", code=2).stderr
+    assert "`--keys` and `--against` go together" in run("verify", "llava-1.5-7b", "--keys", code=2).stderr
 
 
 def test_data_are_written_as_files(tmp_path):
