@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import LlavaImageProcessorPil, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import LlavaImageProcessor, LlavaImageProcessorPil, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.image_utils import make_flat_list_of_images
 from transformers.processing_utils import MultiModalData
 
@@ -30,7 +30,8 @@ class VlmProcessor(SampleEncoding, ProcessorMixin):
     """Turns images and text into inputs, for a model whose images, or tiles of images, all give as many tokens.
 
     Args:
-        image_processor: resizes, pads or crops, and normalises.
+        image_processor: resizes, pads or crops, and normalises; by Pillow, also where transformers loads its twin that
+            scales by torchvision, whose pixels differ by a level here and there.
         tokenizer: knows ``<image>`` as a special token.
         num_image_tokens: N, what the model makes of one image or tile.
         chat_template: Jinja text with ``{% generation %}`` marks.
@@ -42,7 +43,7 @@ class VlmProcessor(SampleEncoding, ProcessorMixin):
 
     def __init__(
         self,
-        image_processor: LlavaImageProcessorPil | None = None,
+        image_processor: LlavaImageProcessorPil | LlavaImageProcessor | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         num_image_tokens: int = 0,
         chat_template: str | None = None,
@@ -54,6 +55,8 @@ class VlmProcessor(SampleEncoding, ProcessorMixin):
         self.num_image_tokens = num_image_tokens
         self.tiling = None if tiling is None else dict(tiling)
         self.pads_corner = pads_corner
+        if isinstance(image_processor, LlavaImageProcessor):
+            image_processor = LlavaImageProcessorPil(**_options_of(image_processor))
         super().__init__(image_processor, tokenizer, chat_template=chat_template, **kwargs)
         self.image_token_id = int(self.tokenizer.convert_tokens_to_ids(self.image_token))
 
@@ -129,3 +132,9 @@ class VlmProcessor(SampleEncoding, ProcessorMixin):
     def model_input_names(self) -> list[str]:
         """The names that the model's forward takes."""
         return ["input_ids", "attention_mask", "pixel_values"]
+
+
+def _options_of(image_processor: LlavaImageProcessor) -> dict[str, Any]:
+    names = ("do_pad", "size", "do_center_crop", "crop_size", "resample", "image_mean", "image_std")
+    others = ("do_resize", "do_rescale", "rescale_factor", "do_normalize", "do_convert_rgb")
+    return {name: getattr(image_processor, name) for name in (*names, *others)}

@@ -1,18 +1,26 @@
 """Save, load, push, load by id: the same model on every base; and what a loader says when the Hub does not help."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import AutoProcessor
 
 from tests.vlmzoo.adapters import probe  # noqa: F401  (registers it)
 from tests.vlmzoo.adapters.bases import BASES, make_base
+from tests.vlmzoo.adapters.search_samples import make_batch as make_search_batch
+from tests.vlmzoo.adapters.search_samples import make_sample as make_search_sample
+from tests.vlmzoo.adapters.search_samples import search_spec
 from tests.vlmzoo.adapters.seg_samples import make_batch, make_sample, seg_spec
 from tests.vlmzoo.adapters.test_folder import assert_same, make_trained
+from tests.vlmzoo.adapters.test_roi import make_samples as make_roi_samples
+from tests.vlmzoo.adapters.test_switch import SWITCH, make_question
 from vlmzoo import build_model, load_model, push_model
 from vlmzoo.checkpoint import save_model
 from vlmzoo.data.prompting import awaited_ids, sampling_exclusions
 from vlmzoo.errors import CheckpointError, HubError
 from vlmzoo.models.registration import register_auto_classes
+from vlmzoo.types import assistant
 from vlmzoo.zoo import load_card
 
 
@@ -37,6 +45,47 @@ def test_masks_come_back_from_the_hub_as_they_were(hub, tmp_path, name):
         expected, found = (one.eval()(**batch.inputs).adapters["seg"]["mask_logits"] for one in (model, fetched))
     assert expected.numel() > 0 and expected.std() > 0
     assert torch.equal(expected, found)
+
+
+ADAPTERS = {
+    "switch": (SWITCH, lambda number: make_question(number, num_objects=number)),
+    "roi": ({"type": "roi", "wording": "where", "least_side_px": 8}, lambda number: roi_samples(number)[1]),
+    "search": (search_spec(), make_search_sample),
+}
+
+
+def roi_samples(number):
+    return make_roi_samples(make_base("llava-llama", adapters=["roi"]).adapters["roi"], number)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("name", ["llava-1.5-7b", "qwen2.5-vl-3b"])
+def test_what_looks_comes_back_from_the_hub_as_it_was(hub, tmp_path, name, adapter):
+    torch.manual_seed(0)
+    spec, make = ADAPTERS[adapter]
+    model = build_model(load_card(name).miniature(), adapters=[spec]).eval()
+    samples = [make(number) for number in (1, 2)]
+    answered = [
+        one if one.messages[-1]["role"] == "assistant" else replace(one, messages=[*one.messages, assistant("Red.")])
+        for one in samples
+    ]
+    batch = make_search_batch(model, answered)
+    push_model(save_model(model, model.processor, tmp_path / "model"), "alice/tiny-looking")
+    fetched, processor = load_model("alice/tiny-looking", dtype="float32")
+    again = make_search_batch(fetched, answered)
+    assert set(fetched.attached) == {adapter}
+    assert processor.encode(answered[0]).keys() == model.processor.encode(answered[0]).keys()
+    assert torch.equal(batch.inputs["pixel_values"], again.inputs["pixel_values"])
+    with torch.no_grad():
+        expected, found = model(**batch.inputs), fetched.eval()(**again.inputs)
+    torch.testing.assert_close(found.logits, expected.logits, atol=0, rtol=0)
+    for output, value in (expected.adapters or {}).get(adapter, {}).items():
+        assert value.numel() > 0
+        torch.testing.assert_close(found.adapters[adapter][output], value, atol=0, rtol=0)
+    kept, restored = (one.adapters[adapter].state_dict() for one in (model, fetched))
+    assert kept.keys() == restored.keys() and all(torch.equal(kept[key], restored[key]) for key in kept)
+    if adapter == "roi":
+        assert (fetched.adapters["roi"].wording, fetched.adapters["roi"].least_side_px) == ("where", 8)
 
 
 def test_adapters_are_heard_with_a_processor_that_does_not_know_them(tmp_path):
