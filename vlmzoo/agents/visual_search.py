@@ -229,6 +229,7 @@ class _Node:
     parent: int
     above: Sequence[tuple[int, HeatMap]]  # levels and heat maps of the patches it lies in
     siblings: Sequence["_Node"] = ()
+    detection: Detection | None = None  # where it was looked at, if only ahead
 
 
 class _Search:
@@ -240,7 +241,6 @@ class _Search:
         self.queue: list[tuple[float, int, _Node]] = []
         self.num_queued = 0
         self.visits: list[Visit] = []
-        self.seen: dict[int, Detection] = {}
         self.calls = {"detect": 0, "describe": 0, "locate": 0}
         self.random = random.Random(options.seed) if options.order == "random" else None
 
@@ -268,13 +268,15 @@ class _Search:
         self.num_queued += 1
 
     def _detect(self, node: _Node) -> Detection:
-        if id(node) not in self.seen:
+        if node.detection is None:
             ahead = node.siblings if self.options.looks_ahead and node.siblings else (node,)
             question = self._ask("locate", name=self.name)
             found = self.locator.detect([other.patch for other in ahead], question)
             self.calls["detect"] += len(ahead)
-            self.seen |= {id(other): detection for other, detection in zip(ahead, found, strict=True)}
-        return self.seen[id(node)]
+            for other, detection in zip(ahead, found, strict=True):
+                other.detection = detection
+        assert node.detection is not None
+        return node.detection
 
     def _note(self, node: _Node, detection: Detection) -> Visit:
         visit = Visit(patch=node.patch, level=node.level, score=node.score, parent=node.parent)

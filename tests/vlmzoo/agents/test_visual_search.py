@@ -108,6 +108,24 @@ def test_looking_ahead_asks_once_for_all_parts():
     assert located == [1 + 1 + 4, 21]
 
 
+@pytest.mark.parametrize("looks_ahead", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_each_patch_keeps_what_was_found_in_it_however_deep_the_search_goes(seed, looks_ahead):
+    def chance(patch):
+        box = Box.whole(patch).to(large)
+        return (box.x0 + 3 * box.y0 + 5 * (box.x1 - box.x0)) / 20000
+
+    class Remembering(BlindLocator):
+        def detect_one(self, patch):
+            return Detection(boxes=[Box.whole(patch)], probabilities=[chance(patch)])
+
+    large = Frame.original("scene", width=1024, height=1024)
+    search = VisualSearch(smallest_size=130, order="random", seed=seed, looks_ahead=looks_ahead)
+    result = search.search(Remembering(), large, "cup")
+    assert max(visit.level for visit in result.visits) == 4
+    assert [visit.probability for visit in result.visits] == [chance(visit.patch) for visit in result.visits]
+
+
 @pytest.mark.parametrize(
     "options", [{"confidence_high": 1.5}, {"max_visits": 0}, {"time_budget_s": -1.0}, {"smallest_size": 0}]
 )
