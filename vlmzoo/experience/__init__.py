@@ -10,7 +10,11 @@ __all__ = ["EXPERIENCES", "Experience"]
 
 
 class Experience(Protocol):
-    """Gives one step after the other; online ones sample from the policy when asked for the next."""
+    """Gives one step after the other; online ones sample from the policy when asked for the next.
+
+    A class may say what its batches hold, ``brings``: ``answers``, ``pairs`` or ``rewards``; then a run refuses
+    objectives that learn from something else (their ``learns_from``), and asks for one that learns from this.
+    """
 
     def __iter__(self) -> Iterator[Step]:
         """Iterate over steps, from where the experience stands."""

@@ -6,7 +6,7 @@ Source: S2H, arXiv:2501.02669, section 3.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.fetching import Encoder
 from vlmzoo.data.synthetic import TASKS, Kind, SyntheticTask
@@ -73,6 +73,8 @@ class CurriculumExperience:
     Raises:
         ConfigError: if a level is missing, there is no such phase, or a budget does not divide.
     """
+
+    brings: ClassVar[str] = "answers"
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -22,7 +22,7 @@ from vlmzoo.experience import EXPERIENCES
 from vlmzoo.experience._online_parts import AnswersAsReferences, Schedule, asked_of, build_maker, own_file, telemetry
 from vlmzoo.experience._prompts import PromptStream
 from vlmzoo.experience._reference import ReferenceKind, ReferenceModel
-from vlmzoo.experience.pairs import make_pair_collator
+from vlmzoo.experience.pairs import check_preference, make_pair_collator
 from vlmzoo.objectives._contrasts import CONTRASTS
 from vlmzoo.objectives.preference import PreferenceObjective
 from vlmzoo.outputs import Batch, Step
@@ -95,6 +95,8 @@ class OnlinePairsExperience:
         ServiceError: if a service cannot be reached; within seconds, with its address.
     """
 
+    brings: ClassVar[str] = "pairs"
+
     def __init__(
         self,
         *,
@@ -164,6 +166,15 @@ class OnlinePairsExperience:
     def wants_frozen_copy(spec: Mapping[str, Any]) -> bool:
         """Say whether this spec needs a frozen copy of the starting weights, which must be made before training."""
         return spec.get("reference") == "frozen_copy"
+
+    @staticmethod
+    def check_objective(spec: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
+        """Compare a spec with that of the objective, before anything is built.
+
+        Raises:
+            ConfigError: if the pairs would be those of another strategy, or there is no reference where one is needed.
+        """
+        check_preference(spec, objective, strategy="orm")
 
     def __iter__(self) -> Iterator[Step]:
         """Iterate over steps without end; the loop says when it has had enough."""

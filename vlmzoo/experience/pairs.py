@@ -4,7 +4,7 @@ Letters: B rows, P pairs.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -19,11 +19,13 @@ from vlmzoo.experience import EXPERIENCES
 from vlmzoo.experience._reference import ReferenceModel
 from vlmzoo.experience._reference_table import ReferenceTable
 from vlmzoo.experience.supervised import SupervisedExperience, Unit
+from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.objectives.preference import PreferenceObjective
+from vlmzoo.objectives.weighted_sum import terms_of
 from vlmzoo.outputs import Batch
 from vlmzoo.services.rollout import Policy
 
-__all__ = ["PairsExperience", "PairsReference", "make_pair_collator"]
+__all__ = ["PairsExperience", "PairsReference", "check_preference", "make_pair_collator"]
 
 PairsReference = Literal["none", "frozen_copy", "lora_off", "frozen_lora", "precomputed"]
 """What log-ratios are measured from; ``precomputed`` reads a file that ``vlmzoo data reference`` wrote."""
@@ -67,6 +69,8 @@ class PairsExperience(SupervisedExperience):
         DataError: if the file of the reference cannot be read, or is another strategy's.
     """
 
+    brings: ClassVar[str] = "pairs"
+
     def __init__(
         self,
         *,
@@ -102,7 +106,7 @@ class PairsExperience(SupervisedExperience):
             accumulation_steps=accumulation_steps,
             seed=seed,
         )
-        self.model_policy = policy
+        self.policy = policy
         self.collate_pairs = make_pair_collator(processor, strategy=strategy, mode=mode)
         self.table: ReferenceTable | None = None
         self.reference: ReferenceModel | None = None
@@ -123,16 +127,7 @@ class PairsExperience(SupervisedExperience):
         Raises:
             ConfigError: if the rows would be those of another strategy, or there is no reference where one is needed.
         """
-        if objective.get("type") != "preference":
-            return
-        for name, default in (("strategy", "dpo"), ("mode", "single")):
-            rows, compared = spec.get(name, default), objective.get(name, default)
-            if rows != compared:
-                raise ConfigError(
-                    f"`experience.{name}` and `objective.{name}` must be the same, but are {rows!r} and {compared!r}."
-                )
-        if spec.get("reference") == "none" and not objective.get("reference_free"):
-            raise ConfigError("`experience.reference: none` needs `objective.reference_free: true`, or a reference.")
+        check_preference(spec, objective, strategy="dpo")
 
     def _collated(self, units: Sequence[Unit]) -> Batch:
         pairs = [unit[0] for unit in units]
@@ -154,9 +149,36 @@ class PairsExperience(SupervisedExperience):
         assert self.reference is not None
         if self.reference.kind == "none":
             return None
-        with self.model_policy.whole_weights():
+        with self.policy.whole_weights():
             logprobs = self.reference.logprobs(batch)
         return None if logprobs is None else logprobs.sum(dim=1)
+
+
+def check_preference(spec: Mapping[str, Any], objective: Mapping[str, Any], *, strategy: str) -> None:
+    """Compare the spec of an experience of pairs with that of the objective, terms of a sum included.
+
+    Args:
+        spec: of the experience.
+        objective: likewise.
+        strategy: that the experience has where it names none.
+
+    Raises:
+        ConfigError: if the rows would be those of another strategy, or there is no reference where one is needed.
+    """
+    rows = {"strategy": spec.get("strategy", strategy), "mode": spec.get("mode", "single")}
+    for where, term in terms_of(OBJECTIVES.build(objective)).items():
+        if not isinstance(term, PreferenceObjective):
+            continue
+        for name, made in rows.items():
+            if made != getattr(term, name):
+                raise ConfigError(
+                    f"`experience.{name}` and `{where}.{name}` must be the same, but are {made!r} and "
+                    f"{getattr(term, name)!r}."
+                )
+        if spec.get("reference") == "none" and term.needs_reference:
+            raise ConfigError(
+                f"`experience.reference: none` needs `{where}.reference_free: true` without anchors, or a reference."
+            )
 
 
 def make_pair_collator(

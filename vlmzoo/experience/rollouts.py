@@ -6,7 +6,7 @@ Letters: P prompts, G completions of one prompt.
 import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from vlmzoo.data.collation import Collator, LengthPolicy
 from vlmzoo.data.conversations import text_of
@@ -21,6 +21,7 @@ from vlmzoo.experience._rollout_notes import notes_of
 from vlmzoo.experience._trajectories import Trajectory, batch_of
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.objectives.policy_gradient import PolicyGradientObjective
+from vlmzoo.objectives.weighted_sum import terms_of
 from vlmzoo.outputs import Batch, Step
 from vlmzoo.services.rewards import RewardBench
 from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling
@@ -92,6 +93,8 @@ class RolloutsExperience:
             for a token, whose inputs no completion brings along.
     """
 
+    brings: ClassVar[str] = "rewards"
+
     def __init__(
         self,
         *,
@@ -148,20 +151,22 @@ class RolloutsExperience:
         """Compare a spec with that of the objective, before anything is built or drawn.
 
         Raises:
-            ConfigError: if the objective weighs a divergence or an entropy that the rollouts do not come with.
+            ConfigError: if the objective weighs a divergence or an entropy that the rollouts do not come with, or
+                divides by another length than they may have.
         """
-        built = OBJECTIVES.build(objective)
-        if not isinstance(built, PolicyGradientObjective):
-            return
-        if built.kl_coef > 0 and spec.get("reference", "none") == "none":
-            raise ConfigError(
-                f"`objective.kl_coef` is {built.kl_coef}, which needs a reference, but `experience.reference` is none; "
-                "set it to lora_off, frozen_lora or frozen_copy, or `kl_coef: 0`."
-            )
-        if built.entropy_coef > 0 and not spec.get("with_entropy"):
-            raise ConfigError(
-                f"`objective.entropy_coef` is {built.entropy_coef}, which needs `experience.with_entropy: true`."
-            )
+        for where, term in terms_of(OBJECTIVES.build(objective)).items():
+            if isinstance(term, PolicyGradientObjective):
+                _check_term(spec, where, term)
+
+    @staticmethod
+    def updates_per_batch(spec: Mapping[str, Any], *, sequences_per_step: int) -> int:
+        """Return how many updates are made of what was sampled at once.
+
+        Args:
+            spec: of the experience.
+            sequences_per_step: over all micro-batches and ranks.
+        """
+        return spec["num_prompts"] * spec["num_rollouts"] // sequences_per_step * spec.get("num_epochs", 1)
 
     def __iter__(self) -> Iterator[Step]:
         """Iterate over steps without end; the loop says when it has had enough."""
@@ -359,6 +364,24 @@ class RolloutsExperience:
                 f"nothing to learn; raise `sampling.temperature` ({self.sampling.temperature}), look at `top_k` and "
                 "`top_p`, or start from a model that is less sure of itself."
             )
+
+
+def _check_term(spec: Mapping[str, Any], where: str, term: PolicyGradientObjective) -> None:
+    if term.kl_coef > 0 and spec.get("reference", "none") == "none":
+        raise ConfigError(
+            f"`{where}.kl_coef` is {term.kl_coef}, which needs a reference, but `experience.reference` is none; "
+            "set it to lora_off, frozen_lora or frozen_copy, or `kl_coef: 0`."
+        )
+    if term.entropy_coef > 0 and not spec.get("with_entropy"):
+        raise ConfigError(
+            f"`{where}.entropy_coef` is {term.entropy_coef}, which needs `experience.with_entropy: true`."
+        )
+    longest = spec.get("sampling", {}).get("max_new_tokens", term.max_completion_tokens)
+    if term.max_completion_tokens not in (None, longest):
+        raise ConfigError(
+            f"`{where}.max_completion_tokens` must be `experience.sampling.max_new_tokens`, the longest that a "
+            f"completion can be, but they are {term.max_completion_tokens} and {longest} instead."
+        )
 
 
 def _trajectory(place: int, number: int, rollout: Rollout, reward: float, values: Mapping[str, float]) -> Trajectory:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from vlmzoo.data.collation import Collator, LengthPolicy
 from vlmzoo.data.fetching import Encoder, Row, RowFetcher
@@ -65,6 +65,8 @@ class SupervisedExperience:
         ConfigError: if packing has no ``max_tokens`` to fill, or rows cannot be kept.
     """
 
+    brings: ClassVar[str] = "answers"
+
     def __init__(
         self,
         *,
@@ -88,7 +90,7 @@ class SupervisedExperience:
                 f"`keep_rows` must be zero or more, and zero with `num_workers`, but is {keep_rows} with {num_workers}."
             )
         self.source = SOURCES.build(source) if isinstance(source, Mapping) else source
-        self.policy = LengthPolicy(max_tokens=max_tokens, action=on_too_long)
+        self.lengths = LengthPolicy(max_tokens=max_tokens, action=on_too_long)
         self.corrupt_limit = corrupt_limit
         self.fetcher = RowFetcher(self.source, processor, seed=seed, num_workers=num_workers, keep_rows=keep_rows)
         self.capacity = max_tokens if packing else None
@@ -122,18 +124,18 @@ class SupervisedExperience:
         """Go back to where ``state_dict`` was taken."""
         self._cursor = int(state["cursor"])
         self._used = int(state["used"])
-        self.policy.num_skipped = int(state["num_skipped"])
+        self.lengths.num_skipped = int(state["num_skipped"])
         self.num_corrupt = int(state["num_corrupt"])
         self._at_window = self._counts()
 
     def _notes(self) -> dict[str, float]:
         """Return the rows that this rank has passed over since the run began."""
-        return {"rows_too_long": float(self.policy.num_skipped), "rows_corrupt": float(self.num_corrupt)}
+        return {"rows_too_long": float(self.lengths.num_skipped), "rows_corrupt": float(self.num_corrupt)}
 
     def _counts(self) -> dict[str, int]:
         return {
             "cursor": self._cursor,
-            "num_skipped": self.policy.num_skipped,
+            "num_skipped": self.lengths.num_skipped,
             "num_corrupt": self.num_corrupt,
         }
 
@@ -169,11 +171,11 @@ class SupervisedExperience:
             self._cursor += 1
             if row.encoded is None:
                 self._count_corrupt(row)
-            elif self.policy.admits(row.encoded, name=row.name):
+            elif self.lengths.admits(row.encoded, name=row.name):
                 return row.encoded
         raise DataError(
             f"{_MAX_SKIPS_IN_A_ROW} conversations in a row were corrupt or longer than `max_tokens` "
-            f"({self.policy.max_tokens}); raise it, or check the data with `vlmzoo data check`."
+            f"({self.lengths.max_tokens}); raise it, or check the data with `vlmzoo data check`."
         )
 
     def _count_corrupt(self, row: Row) -> None:

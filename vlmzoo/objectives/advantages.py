@@ -97,7 +97,8 @@ def advantages_over_siblings(
     variance = squares.sum(dim=1) / (counts - 1).clamp(min=1)
     if estimator == "mean_std_floored":
         variance = variance.clamp(min=_VARIANCE_FLOOR)
-    return torch.where(is_single, rewards / (1.0 + eps), -centre / (variance.sqrt() + eps))
+    scored = torch.where(variance > 0, -centre / (variance.sqrt() + eps), 0.0)  # nothing to learn, were eps 0, too
+    return torch.where(is_single, rewards / (1.0 + eps), scored)
 
 
 def check_estimator(estimator: str, singleton: str) -> None:

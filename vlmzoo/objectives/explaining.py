@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vlmzoo.objectives.divergence import kl_per_token
-from vlmzoo.objectives.policy_gradient import PolicyGradientObjective
-from vlmzoo.outputs import IGNORED_LABEL, Batch, VlmOutput
+from vlmzoo.objectives.policy_gradient import PolicyGradientObjective, target_mask
+from vlmzoo.outputs import Batch, VlmOutput
 
 __all__ = ["Explained", "explain"]
 
@@ -22,7 +22,7 @@ class Explained:
     Args:
         advantages: in standard deviations of the group, or as the estimator says.
         gap_nats: mean difference of log-probabilities between rollout and training, without its sign.
-        clip_fraction: share of tokens whose ratio lies outside the limits.
+        clip_fraction: share of tokens where a limit decided, as the objective counts them.
         kl_nats: mean divergence from the reference; None without one.
     """
 
@@ -41,24 +41,21 @@ def explain(objective: PolicyGradientObjective, outputs: VlmOutput, batch: Batch
         outputs: with ``logprobs`` ``(B, T)``.
         batch: with labels, rewards, and log-probabilities of behaviour and, if there is one, of the reference.
     """
-    labels = batch.inputs["labels"]
-    mask = labels != IGNORED_LABEL
-    mask = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, 1:]], dim=1)
+    mask = target_mask(batch)
     assert outputs.logprobs is not None
     logprobs = outputs.logprobs.detach().float()
     gap = torch.where(mask, logprobs - batch.targets["behaviour_logprobs"], 0.0)
-    low = -torch.inf if objective.clip_low is None else 1.0 - objective.clip_low
-    high = torch.inf if objective.clip_high is None else 1.0 + objective.clip_high
-    ratio = gap.exp()
+    advantages = objective.advantages(batch)
+    _, told = objective.surrogate_losses(objective.log_ratio(logprobs, batch), logprobs, advantages)
     reference = batch.targets.get("reference_logprobs")
     kl = None
     if reference is not None:
         known = torch.where(mask, reference, logprobs)
         kl = _mean(kl_per_token(logprobs, known, estimator="k3", log_ratio_limit=objective.log_ratio_limit), mask)
     return Explained(
-        advantages=objective.advantages(batch),
+        advantages=advantages,
         gap_nats=_mean(gap.abs(), mask),
-        clip_fraction=_mean(((ratio < low) | (ratio > high)).float(), mask),
+        clip_fraction=_mean(told["clip_fraction"], mask),
         kl_nats=kl,
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from vlmzoo.data.packing import Segments
 from vlmzoo.errors import ConfigError, ShapeError
@@ -24,6 +24,8 @@ class NextTokenObjective:
     Raises:
         ConfigError: if ``normaliser`` is neither.
     """
+
+    learns_from: ClassVar[str] = "answers"
 
     normaliser: Literal["global_token", "sequence"] = "global_token"
 

@@ -4,8 +4,8 @@ Letters: B completions in a micro-batch, G completions of one prompt, T text pos
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from vlmzoo.objectives.divergence import KlEstimator, check_kl_estimator, kl_per
 from vlmzoo.outputs import IGNORED_LABEL, Batch, LossOutput, VlmOutput
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["Normaliser", "PolicyGradientObjective"]
+__all__ = ["Normaliser", "PolicyGradientObjective", "target_mask"]
 
 Normaliser: TypeAlias = Literal["global_token", "sequence", "micro_token", "sequence_sum", "constant"]
 """What a sum over tokens is divided by. ``global_token``: the tokens of the whole step. ``sequence``: each completion's
@@ -55,14 +55,16 @@ class PolicyGradientObjective:
         kl_coef: weight of the divergence from the reference; 0 leaves it out.
         kl_estimator: of the divergence, ``k1``, ``k2``, ``k3``, ``abs``; with ``+`` it has the gradient of ``k2``.
         log_ratio_limit: differences of log-probabilities are cut at this, in nats; None for no limit.
-        kl_limit: the divergence of a token is cut at this, in nats; ``k3`` alone is; None for no limit.
+        kl_limit: the divergence of a token is cut at this, in nats; of ``k3`` only; None for no limit.
         entropy_coef: weight of the entropy, which is to be large.
         normaliser: what sums over tokens are divided by.
         max_completion_tokens: for the normaliser ``constant``.
 
     Raises:
-        ConfigError: if an option is unknown or makes no sense.
+        ConfigError: if an option is unknown, makes no sense or would have no effect.
     """
+
+    learns_from: ClassVar[str] = "rewards"
 
     estimator: AdvantageEstimator = "mean_std"
     advantage_eps: float = 1e-4
@@ -109,6 +111,32 @@ class PolicyGradientObjective:
                 "`max_completion_tokens` and `normaliser: constant` belong together, but one stands without the other: "
                 f"{self.max_completion_tokens} and {self.normaliser}."
             )
+        self._check_effects()
+
+    def _check_effects(self) -> None:
+        """Refuse what was set and would have no effect.
+
+        Raises:
+            ConfigError: naming the option, and where it has one.
+        """
+        is_current, is_cispo = self.behaviour == "current", self.surrogate == "cispo"
+        sampled = "`behaviour: sampled`, as every ratio is 1 otherwise"
+        idle = {
+            "ratio": (is_current, sampled),
+            "clip_low": (is_current, sampled),
+            "clip_high": (is_current, sampled),
+            "dual_clip": (is_current or is_cispo, f"`surrogate: clipped` and {sampled}"),
+            "kl_limit": (not self.kl_estimator.startswith("k3"), "`kl_estimator: k3` or `k3+`"),
+            "advantage_eps": (not self.estimator.startswith("mean_std"), "an estimator that divides by a deviation"),
+        }
+        for option in fields(self):
+            is_idle, place = idle.get(option.name, (False, ""))
+            value = getattr(self, option.name)
+            if is_idle and value is not None and value != option.default:
+                raise ConfigError(
+                    f"`{option.name}` must be left at its default here, but is {value!r} instead; it has an effect "
+                    f"only with {place}."
+                )
 
     def __call__(self, outputs: VlmOutput, batch: Batch, denominators: Mapping[str, float]) -> LossOutput:
         """Compute this micro-batch's share of the loss.
@@ -122,16 +150,10 @@ class PolicyGradientObjective:
         Raises:
             ShapeError: if something that is needed is missing, or of another shape than the labels.
         """
-        mask = batch.inputs["labels"] != IGNORED_LABEL
-        mask = torch.cat([torch.zeros_like(mask[:, :1]), mask[:, 1:]], dim=1)  # nothing stands before the first
+        mask = target_mask(batch)
         logprobs = _checked("outputs.logprobs", outputs.logprobs, mask)
-        advantages = self.advantages(batch).to(logprobs).unsqueeze(1)  # (B, 1)
-        if self.behaviour == "current":
-            behaviour = logprobs.detach()
-        else:
-            behaviour = _checked("behaviour_logprobs", batch.targets.get("behaviour_logprobs"), mask)
-        log_ratio = self._log_ratio(logprobs, behaviour, mask)
-        losses, told = self._surrogate(log_ratio, logprobs, advantages)
+        log_ratio = self.log_ratio(logprobs, batch)
+        losses, told = self.surrogate_losses(log_ratio, logprobs, self.advantages(batch))
 
         share = _Share(self.normaliser, mask, denominators, self.max_completion_tokens)
         policy_loss = loss = share(losses)
@@ -156,7 +178,17 @@ class PolicyGradientObjective:
         return LossOutput(loss=loss, metrics={name: value.detach() for name, value in metrics.items()})
 
     def advantages(self, batch: Batch) -> Tensor:
-        """Return the advantage of each completion, ``(B,)``."""
+        """Return the advantage of each completion, ``(B,)``.
+
+        Raises:
+            ShapeError: if the batch has no rewards.
+        """
+        for name in ("rewards", "group_rewards"):
+            if name not in batch.targets:
+                raise ShapeError(
+                    f"`{name}` must be among the targets of a batch, but they are {sorted(batch.targets)} instead; a "
+                    "policy gradient learns from rewards, as the experience `rollouts` brings them."
+                )
         return advantages_over_siblings(
             batch.targets["rewards"],
             batch.targets["group_rewards"],
@@ -165,8 +197,21 @@ class PolicyGradientObjective:
             singleton=self.singleton,
         )
 
-    def _log_ratio(self, logprobs: Tensor, behaviour: Tensor, mask: Tensor) -> Tensor:
-        """Return the logarithm of policy over behaviour, ``(B, T)``."""
+    def log_ratio(self, logprobs: Tensor, batch: Batch) -> Tensor:
+        """Return the logarithm of policy over behaviour, 0 where nothing is learned, ``(B, T)``.
+
+        Args:
+            logprobs: of the policy, ``(B, T)``.
+            batch: with labels and, unless ``behaviour`` is ``current``, log-probabilities of sampling.
+
+        Raises:
+            ShapeError: if the latter are missing, or of another shape than the labels.
+        """
+        mask = target_mask(batch)
+        if self.behaviour == "current":
+            behaviour = logprobs.detach()
+        else:
+            behaviour = _checked("behaviour_logprobs", batch.targets.get("behaviour_logprobs"), mask)
         log_ratio = torch.where(mask, logprobs - behaviour, 0.0)
         if self.ratio == "sequence":
             # The value is the sequence's, the gradient the token's own: GSPO, arXiv:2507.18071, equations 13 and 14.
@@ -175,8 +220,20 @@ class PolicyGradientObjective:
         limit = self.log_ratio_limit
         return log_ratio if limit is None else log_ratio.clamp(-limit, limit)
 
-    def _surrogate(self, log_ratio: Tensor, logprobs: Tensor, advantages: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what each token loses, ``(B, T)``, and how often a limit decided."""
+    def surrogate_losses(
+        self, log_ratio: Tensor, logprobs: Tensor, advantages: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what each token loses, and where a limit decided, 0 or 1 by its name.
+
+        Args:
+            log_ratio: of policy over behaviour, ``(B, T)``.
+            logprobs: of the policy, ``(B, T)``.
+            advantages: of the completions, ``(B,)``.
+
+        Returns:
+            ``(B, T)`` each: losses, ``clip_fraction`` and, with that limit, ``dual_clip_fraction``.
+        """
+        advantages = advantages.to(logprobs).unsqueeze(1)  # (B, 1)
         ratio = log_ratio.exp()
         low = 0.0 if self.clip_low is None else 1.0 - self.clip_low
         high = torch.inf if self.clip_high is None else 1.0 + self.clip_high
@@ -191,6 +248,12 @@ class PolicyGradientObjective:
             told["dual_clip_fraction"] = ((losses > limit) & (advantages < 0)).to(ratio)
             losses = torch.where(advantages < 0, torch.minimum(losses, limit), losses)
         return losses, told
+
+
+def target_mask(batch: Batch) -> Tensor:
+    """Return which tokens of a batch are learned from, ``(B, T)``; the first of a row never is, as none precedes it."""
+    mask = batch.inputs["labels"] != IGNORED_LABEL
+    return torch.cat([torch.zeros_like(mask[:, :1]), mask[:, 1:]], dim=1)
 
 
 @dataclass(frozen=True)

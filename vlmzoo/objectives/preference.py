@@ -6,7 +6,7 @@ the reference, summed over the targets, in nats.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -80,6 +80,8 @@ class PreferenceObjective:
     Raises:
         ConfigError: if an option is out of range, or would have no effect.
     """
+
+    learns_from: ClassVar[str] = "pairs"
 
     strategy: str = "dpo"
     mode: Literal["single", "same_batch"] = "single"
@@ -156,6 +158,11 @@ class PreferenceObjective:
     @property
     def _has_rejected(self) -> bool:
         return (self.strategy, self.mode) in REJECTED_ANCHORS
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a batch must come with the reference's log-probabilities."""
+        return not self.reference_free or bool(self._anchors)
 
     @property
     def roles(self) -> list[str]:

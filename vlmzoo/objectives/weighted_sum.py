@@ -9,7 +9,7 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.objectives import OBJECTIVES, Objective
 from vlmzoo.outputs import Batch, LossOutput, VlmOutput
 
-__all__ = ["WeightedSumObjective"]
+__all__ = ["WeightedSumObjective", "terms_of"]
 
 
 @OBJECTIVES.register(
@@ -54,3 +54,18 @@ class WeightedSumObjective:
         total = torch.stack([self.weights[name] * part.loss for name, part in parts.items()]).sum()
         metrics = {f"{name}/{key}": value for name, part in parts.items() for key, value in part.metrics.items()}
         return LossOutput(loss=total, metrics={"loss": total.detach(), **metrics})
+
+
+def terms_of(objective: Any, *, where: str = "objective") -> dict[str, Any]:
+    """Return the objectives that a loss is made of, each by the path under which a config names it.
+
+    Args:
+        objective: a sum, whose terms may be sums again, or any other, which is its own only term.
+        where: path of the objective itself.
+    """
+    if not isinstance(objective, WeightedSumObjective):
+        return {where: objective}
+    found: dict[str, Any] = {}
+    for name, term in objective.terms.items():
+        found |= terms_of(term, where=f"{where}.terms.{name}")
+    return found

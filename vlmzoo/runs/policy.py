@@ -7,8 +7,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from vlmzoo.config.schema import RunConfig
+from vlmzoo.distributed import world_size
+from vlmzoo.errors import ConfigError
 from vlmzoo.experience import EXPERIENCES, Experience
 from vlmzoo.integrations.deepspeed import DeepSpeedEngine
+from vlmzoo.objectives import OBJECTIVES
+from vlmzoo.objectives.weighted_sum import terms_of
 
 __all__ = ["RunPolicy", "build_experience", "check_experience", "check_objective", "frozen_copy"]
 
@@ -47,16 +51,49 @@ def check_experience(spec: Mapping[str, Any]) -> None:
     EXPERIENCES.check(spec, runtime=(*_COMMON, *(name for name in ("policy", "run_dir") if _takes(spec, name))))
 
 
-def check_objective(spec: Mapping[str, Any], objective: Mapping[str, Any]) -> None:
-    """Let an experience say whether it fits the objective, before anything is built.
+def check_objective(config: RunConfig) -> None:
+    """See whether the objective can learn from what the experience brings; after the processes have joined.
 
     Raises:
-        ConfigError: if it does not.
+        ConfigError: if a term learns from something else, none learns from it, the experience says that it does not
+            fit, or a batch serves several updates where ratios are taken to be 1.
     """
+    spec = config.experience
     build: Any = EXPERIENCES.entry(spec["type"]).build
+    terms = terms_of(OBJECTIVES.build(config.objective))
+    _check_brought(spec["type"], getattr(build, "brings", None), terms)
     check = getattr(build, "check_objective", None)
     if check is not None:
-        check(spec, objective)
+        check(spec, config.objective)
+    if hasattr(build, "updates_per_batch"):
+        per_step = config.micro_batch_size * config.accumulation_steps * world_size()
+        _check_updates(build.updates_per_batch(spec, sequences_per_step=per_step), terms)
+
+
+def _check_brought(name: str, brings: str | None, terms: Mapping[str, Any]) -> None:
+    """Compare what batches hold with what each term learns from; what does not say so fits everything."""
+    if brings is None:
+        return
+    for where, term in terms.items():
+        other = getattr(term, "learns_from", brings)
+        if other == brings:
+            continue
+        fitting = [f"`{one.name}`" for one in OBJECTIVES if getattr(one.build, "learns_from", None) == brings]
+        raise ConfigError(
+            f"`{where}` must learn from {brings}, which the experience `{name}` brings, but learns from {other} "
+            f"instead; take one of {', '.join(fitting)}."
+        )
+
+
+def _check_updates(num: int, terms: Mapping[str, Any]) -> None:
+    """Refuse a second update on what was sampled before the first, where ratios of 1 are taken for granted."""
+    for where, term in terms.items():
+        if num > 1 and getattr(term, "behaviour", None) == "current":
+            raise ConfigError(
+                f"`{where}.behaviour: current` must have one update for each batch of rollouts, but has {num} instead; "
+                "raise `micro_batch_size` or `accumulation_steps`, lower `num_prompts` or `num_epochs`, or set "
+                "`behaviour: sampled`."
+            )
 
 
 def frozen_copy(spec: Mapping[str, Any], model: Any) -> Any:

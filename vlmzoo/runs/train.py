@@ -73,6 +73,7 @@ def train_run(config: RunConfig) -> TrainedRun:
     """
     _check_names(config)
     join_processes()
+    check_objective(config)
     folder = RunFolder(config.output_dir).ensure()
     beginning = begin(config, folder)
     device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
@@ -170,7 +171,6 @@ def _check_names(config: RunConfig) -> None:
     """Check all specs against their registries before anything is built."""
     check_experience(config.experience)
     OBJECTIVES.check(config.objective)
-    check_objective(config.experience, config.objective)
     for benchmark in config.evaluation.values():
         BENCHMARKS.build(benchmark)
 

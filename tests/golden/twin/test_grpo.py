@@ -54,16 +54,20 @@ class Case:
     def objective(self):
         settings = self.settings
         normaliser = NORMALISERS[settings["loss_agg_mode"]]
+        estimator = self.estimator()["estimator"]
+        limits = {
+            "clip_low": settings["clip_ratio_low"],
+            "clip_high": settings["clip_ratio_high"],
+            "dual_clip": settings["clip_ratio_c"],
+        }
         constant = {"max_completion_tokens": self.mask.shape[1]} if normaliser == "constant" else {}
         return OBJECTIVES.build(
             {
                 "type": "grpo_verl",
-                "estimator": self.estimator()["estimator"],
-                "advantage_eps": settings["epsilon"],
+                "estimator": estimator,
+                **({"advantage_eps": settings["epsilon"]} if estimator.startswith("mean_std") else {}),
                 "behaviour": "current" if settings["on_policy"] else "sampled",
-                "clip_low": settings["clip_ratio_low"],
-                "clip_high": settings["clip_ratio_high"],
-                "dual_clip": settings["clip_ratio_c"],
+                **({} if settings["on_policy"] else limits),
                 "kl_estimator": self.kl_estimator,
                 "kl_coef": settings["kl_coef"],
                 "entropy_coef": settings["entropy_coef"],

@@ -9,6 +9,7 @@ from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.objectives.advantages import group_advantages
 from vlmzoo.objectives.divergence import kl_per_token
+from vlmzoo.objectives.explaining import explain
 from vlmzoo.objectives.policy_gradient import PolicyGradientObjective
 from vlmzoo.outputs import Batch, VlmOutput
 
@@ -222,3 +223,54 @@ def test_bad_options_are_refused(options, sentence):
 def test_a_preset_is_the_one_objective_and_names_its_paper(preset):
     assert isinstance(OBJECTIVES.build({"type": preset, **OPTIONS.get(preset, {})}), PolicyGradientObjective)
     assert "arXiv:" in OBJECTIVES.entry(preset).source
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"type": "cispo", "dual_clip": 3.0},
+        {"type": "grpo_virft", "clip_low": 0.2},
+        {"type": "grpo_virft", "clip_high": 0.2},
+        {"type": "grpo_virft", "ratio": "sequence"},
+        {"type": "grpo_virft", "dual_clip": 3.0},
+        {"type": "policy_gradient", "kl_estimator": "k1", "kl_limit": 5.0},
+        {"type": "policy_gradient", "estimator": "leave_one_out", "advantage_eps": 1e-6},
+        {"type": "dr_grpo", "max_completion_tokens": 8, "advantage_eps": 1e-6},
+    ],
+)
+def test_options_without_an_effect_are_refused(options):
+    name = list(options)[-1]
+    with pytest.raises(ConfigError, match=f"`{name}` must be left at its default here"):
+        OBJECTIVES.build(options)
+
+
+def test_options_with_an_effect_are_not():
+    OBJECTIVES.build({"type": "policy_gradient", "kl_estimator": "k3+", "kl_limit": 5.0, "dual_clip": 3.0})
+    OBJECTIVES.build({"type": "grpo_virft", "advantage_eps": 1e-6, "log_ratio_limit": 20.0})  # the latter of the KL
+
+
+def test_equal_rewards_teach_nothing_without_an_eps_either():
+    objective = PolicyGradientObjective(advantage_eps=0.0)
+    _, _, batch = make()
+    for name in ("rewards", "group_rewards"):
+        batch.targets[name].fill_(0.1)
+    assert objective.advantages(batch).eq(0).all()
+
+
+def test_a_batch_without_rewards_is_a_sentence():
+    logprobs, _, batch = make()
+    told = Batch(inputs=batch.inputs, targets={})
+    with pytest.raises(ShapeError, match="`rewards` must be among the targets"):
+        PolicyGradientObjective(kl_coef=0.0, behaviour="current")(VlmOutput(logprobs=logprobs), told, told.count())
+
+
+@settings(deadline=None)
+@given(st.integers(0, 100), st.sampled_from(PRESETS))
+def test_what_is_explained_of_each_completion_adds_up_to_what_the_objective_tells(seed, preset):
+    objective = OBJECTIVES.build({"type": preset, **OPTIONS.get(preset, {})})
+    logprobs, _, batch = make(seed=seed, drift=1.0)
+    outputs = VlmOutput(logprobs=logprobs)
+    told = objective(outputs, batch, batch.count()).metrics["clip_fraction"]
+    explained = explain(objective, outputs, batch).clip_fraction
+    lengths = (batch.inputs["labels"] != -100).sum(dim=1)
+    torch.testing.assert_close((explained * lengths).sum() / lengths.sum(), told)
