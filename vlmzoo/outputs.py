@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-__all__ = ["IGNORED_LABEL", "Batch", "LossOutput", "Step", "VlmOutput"]
+__all__ = ["IGNORED_LABEL", "IGNORED_PIXEL", "Batch", "LossOutput", "Step", "VlmOutput"]
 
 IGNORED_LABEL = -100
 """The label of a position that is not a target, the field's convention."""
+
+IGNORED_PIXEL = 255
+"""The target of a pixel that nobody judged, the field's convention."""
 
 
 @dataclass

@@ -18,13 +18,12 @@ from vlmzoo.data.assembly import build_image_processor
 from vlmzoo.data.images import load_image
 from vlmzoo.errors import DataError
 from vlmzoo.geometry import Box, Frame
+from vlmzoo.outputs import IGNORED_PIXEL
 from vlmzoo.types import Sample
 
 __all__ = ["INPUT_NAMES", "SearchInputs"]
 
 INPUT_NAMES = ("search_pixels", "search_sizes", "search_keys", "search_images", "search_last", "search_heat_sizes")
-
-_IGNORED = 255
 
 
 class SearchInputs(AdapterInputs):
@@ -70,7 +69,7 @@ class SearchInputs(AdapterInputs):
             is_boxed.append(given is not None)
             mask = sample.heat_masks[number] if sample.heat_masks else None
             if mask is None:
-                heat.append(torch.tensor([_IGNORED], dtype=torch.uint8))  # one pixel, which nobody judges
+                heat.append(torch.tensor([IGNORED_PIXEL], dtype=torch.uint8))  # one pixel, which nobody judges
             else:
                 heat.append(mask_target(mask, None, size=size, sample=sample, number=number))
             heat_sizes.append([1, 1] if mask is None else list(size))

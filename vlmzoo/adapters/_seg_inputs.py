@@ -17,13 +17,12 @@ from vlmzoo.data.adapter_inputs import AdapterBatch, AdapterInputs
 from vlmzoo.data.images import load_image
 from vlmzoo.errors import DataError
 from vlmzoo.geometry import Mask
+from vlmzoo.outputs import IGNORED_PIXEL
 from vlmzoo.types import Sample
 
 __all__ = ["INPUT_NAMES", "SegInputs", "mask_target"]
 
 INPUT_NAMES = ("seg_pixels", "seg_sizes", "seg_keys", "seg_images", "seg_last")
-
-_IGNORED = 255
 
 
 class SegInputs(AdapterInputs):
@@ -124,7 +123,7 @@ def mask_target(mask: Mask, ignored: Mask | None, *, size: tuple[int, int], samp
             )
     target = mask.array.astype(np.uint8)
     if ignored is not None:
-        target[ignored.array] = _IGNORED
+        target[ignored.array] = IGNORED_PIXEL
     return torch.from_numpy(target).flatten()
 
 

@@ -26,6 +26,7 @@ from vlmzoo.adapters._search_inputs import INPUT_NAMES, SearchInputs
 from vlmzoo.adapters._seg_images import ImageFeatures
 from vlmzoo.adapters._token_images import encoded_pictures, images_of_tokens, places_among
 from vlmzoo.adapters.contract import Adapter, AdapterContext, GenerationContext, Host
+from vlmzoo.adapters.tokens import AROUND_IMAGE
 from vlmzoo.blocks.decoders.owlvit import OwlVitDetector
 from vlmzoo.data.adapter_inputs import AdapterInputs
 from vlmzoo.errors import ConfigError, ShapeError
@@ -33,7 +34,6 @@ from vlmzoo.registry import nearest_hint
 
 __all__ = ["SearchAdapter"]
 
-_AROUND_IMAGE = ("<im_start>", "<im_end>")
 _TINY_DETECTOR = {
     "image_size": 64,
     "patch_size": 16,
@@ -106,7 +106,7 @@ class SearchAdapter(Adapter):
         width = host.hidden_size
         self.text_hidden_fcs_det = _projection(width, self.decoder.query_dim)
         self.text_hidden_fcs_seg = _projection(width, self.decoder.prompt_dim)
-        self.special_tokens = (token, *(_AROUND_IMAGE if image_tokens else ()))
+        self.special_tokens = (token, *(AROUND_IMAGE if image_tokens else ()))
         learning = [*self.decoder.trainable_parts]
         learning += ["owlvit.box_head."] if train_box_head else []
         learning += self.decoder.encoder_parts if train_encoder else []

@@ -30,6 +30,7 @@ from vlmzoo.adapters._seg_images import ImageFeatures
 from vlmzoo.adapters._seg_inputs import INPUT_NAMES, SegInputs
 from vlmzoo.adapters._token_images import encoded_pictures, image_name, images_of_tokens, places_among
 from vlmzoo.adapters.contract import Adapter, AdapterContext, GenerationContext, Host
+from vlmzoo.adapters.tokens import AROUND_IMAGE
 from vlmzoo.blocks.decoders import DECODERS, MaskPrediction
 from vlmzoo.blocks.decoders.postprocess import logits_in_original
 from vlmzoo.blocks.decoders.scratch import start_from_scratch, widen
@@ -39,7 +40,6 @@ from vlmzoo.geometry import Frame, Mask
 
 __all__ = ["SegAdapter"]
 
-_AROUND_IMAGE = ("<im_start>", "<im_end>")
 _TINY_DECODER = {
     "type": "sam",
     "image_size": 64,
@@ -129,7 +129,7 @@ class SegAdapter(Adapter):
             start_from_scratch(self.decoder)
             widen(self.text_hidden_fcs[0], gain=1.0)
             widen(self.text_hidden_fcs[2], gain=math.sqrt(2.0))  # half of the values before it are 0
-        self.special_tokens = (token, *(_AROUND_IMAGE if image_tokens else ()))
+        self.special_tokens = (token, *(AROUND_IMAGE if image_tokens else ()))
         learning = [f"decoder.{part}" for part in self.decoder.trainable_parts] if train_decoder else []
         learning += [f"decoder.{part}" for part in self.decoder.encoder_parts] if train_encoder else []
         self.trainable = ("text_hidden_fcs.", *learning)

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["TokenRows"]
+__all__ = ["AROUND_IMAGE", "TokenRows"]
+
+AROUND_IMAGE = ("<im_start>", "<im_end>")
+"""What the authors of LISA and of SEAL put around an image."""
 
 
 class TokenRows(nn.Module):

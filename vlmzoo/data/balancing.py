@@ -4,6 +4,7 @@ Source: TWIN, arXiv:2512.23592, the sampler of its verl fork (``balance_binary_l
 Letters: B rows in a batch, K classes.
 """
 
+import random
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -74,6 +75,16 @@ class BalancedOrder:
         while place >= len(self._drawn):
             self._draw_batch()
         return self._drawn[place]
+
+    def stand_ins(self, place: int) -> Iterator[int]:
+        """Iterate over the other rows of the class that a place has, in an order of its own, each once.
+
+        For a row that turns out to be of no use: the order itself does not change, so batches stay what they are.
+        """
+        row = self.row(place)
+        others = [other for members in self.members if row in members for other in members if other != row]
+        random.Random(f"{self.seed}/{place}").shuffle(others)
+        return iter(others)
 
     def __iter__(self) -> Iterator[int]:
         """Iterate over one more epoch."""

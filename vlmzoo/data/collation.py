@@ -38,15 +38,19 @@ class LengthPolicy:
         self.action = action
         self.num_skipped = 0
 
+    def fits(self, encoded: Encoded) -> bool:
+        """Say whether a conversation is short enough, without counting."""
+        return self.max_tokens is None or len(encoded["input_ids"]) <= self.max_tokens
+
     def admits(self, encoded: Encoded, *, name: str) -> bool:
         """Say whether a conversation is taken.
 
         Raises:
             DataError: if it is too long and the policy refuses.
         """
-        length = len(encoded["input_ids"])
-        if self.max_tokens is None or length <= self.max_tokens:
+        if self.fits(encoded):
             return True
+        length = len(encoded["input_ids"])
         if self.action == "refuse":
             raise DataError(
                 f"Sample `{name}` has {length} tokens, visual ones included, but only {self.max_tokens} are allowed; "

@@ -12,8 +12,8 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.scoring.selections import SELECTIONS
 from vlmzoo.services.describers import DESCRIBERS
+from vlmzoo.services.judged_reward import ledger_of
 from vlmzoo.services.judges import JUDGES
-from vlmzoo.services.ledger import Ledger
 from vlmzoo.services.negative_images import NEGATIVE_IMAGES
 from vlmzoo.services.pair_making.images import ImageStore
 from vlmzoo.services.pair_making.items import Answer, AskedPrompt
@@ -150,20 +150,15 @@ def build_maker(
     Raises:
         ConfigError: if one of them cannot be built.
     """
-    options = dict(ledger or {})
-    unknown = set(options) - {"path", "mode", "max_calls", "max_cost"}
-    if unknown:
-        raise ConfigError(f"`ledger` takes path, mode, max_calls and max_cost, but has {sorted(unknown)}, too.")
-    given = options.pop("path", None)
-    default = None if folder is None else folder / "ledger.jsonl"
-    path = default if given is None else Path(given).expanduser()
+    given = (ledger or {}).get("path")
+    path = Path(given).expanduser() if given is not None else None if folder is None else folder / "ledger.jsonl"
     return PairMaker(
         judge=JUDGES.build(judge),
         selection=SELECTIONS.build(selection),
         describer=None if describer is None else DESCRIBERS.build(describer),
         images=None if images is None else NEGATIVE_IMAGES.build(images),
         verifiers=[VERIFIERS.build(spec) for spec in verifiers],
-        ledger=Ledger(None if path is None else own_file(path), **options),
+        ledger=ledger_of({**(ledger or {}), "path": None if path is None else own_file(path)}),
         store=ImageStore(None if folder is None else folder / "images"),
         on_image_failure=on_image_failure,
         seed=seed,

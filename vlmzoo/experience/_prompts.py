@@ -1,7 +1,7 @@
 """The prompts of a run, in an order that all ranks agree on."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,15 @@ from vlmzoo.data.fetching import position_at
 from vlmzoo.data.sources import Source
 from vlmzoo.distributed import gather_over_ranks, rank, world_size
 from vlmzoo.errors import ConfigError, DataError
+from vlmzoo.experience._passed_over import MAX_SKIPS_IN_A_ROW, CorruptRows, nothing_of_use
 from vlmzoo.types import Sample
 
 __all__ = ["AskedPrompt", "PromptStream", "balanced_order"]
 
 logger = logging.getLogger(__name__)
 
-_MAX_SKIPS_IN_A_ROW = 1000
-_FEWEST_ROWS_TO_JUDGE = 100  # before so many rows, a share says little
+Verdict = tuple[int | None, list[str]]
+"""The row that a place has, None if there is none of use; and what was wrong with rows that could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,15 @@ class AskedPrompt:
 class PromptStream:
     """Gives places of prompts that can be used; a place is a row's number in the run, over all ranks and epochs.
 
-    Every rank looks at a share of the places and tells the others which of them are of use.
+    Every rank looks at a share of the places and tells the others which of them are of use. A shuffled row that is of
+    none is passed over; in balanced batches another row of its class takes its place, so that they stay balanced.
 
     Args:
         source: addressed by position; its samples have references.
         processor: encodes.
         lengths: what becomes of a prompt that is too long.
-        corrupt_limit: share of corrupt rows that are named, counted and passed over; above it the run fails.
+        corrupt_limit: share of corrupt rows, of all ranks' together, that are named, counted and passed over; above it
+            the run fails.
         seed: of the shuffling.
         order: of rows in balanced batches, in place of the shuffling.
         keep_rows: encoded prompts that stay in memory, for small sources that are gone through many times.
@@ -63,10 +66,11 @@ class PromptStream:
         keep_rows: int = 0,
     ) -> None:
         self.source, self.processor, self.lengths = source, processor, lengths
-        self.corrupt_limit, self.seed, self.order = corrupt_limit, seed, order
+        self.seed, self.order = seed, order
         self.cursor = 0
-        self.num_corrupt = 0
+        self.corrupt = CorruptRows(corrupt_limit, noun="prompt")  # those of all ranks
         self._ready: dict[int, AskedPrompt] = {}
+        self._rows: dict[int, int] = {}  # positions in the source, by place
         self.keep_rows = keep_rows
         self._kept: dict[int, AskedPrompt] = {}  # by position in the source
 
@@ -82,44 +86,73 @@ class PromptStream:
             places = range(self.cursor, self.cursor + num - len(taken))
             share = -(-len(places) // world_size())
             own = places[rank() * share : (rank() + 1) * share]
-            verdicts = gather_over_ranks([self._is_of_use(place) for place in own])
+            verdicts = gather_over_ranks([self._look_at(place) for place in own])
             self.cursor = places.stop
-            found = [place for place, is_of_use in zip(places, verdicts, strict=True) if is_of_use]
+            found = self._sorted_out(places, verdicts)
             num_skipped = 0 if found else num_skipped + len(places)
-            if num_skipped >= _MAX_SKIPS_IN_A_ROW:
-                raise DataError(
-                    f"{num_skipped} prompts in a row were corrupt or longer than `prompts.max_tokens` "
-                    f"({self.lengths.max_tokens}); raise it, or check the data with `vlmzoo data check`."
+            if num_skipped >= MAX_SKIPS_IN_A_ROW or (self.order is not None and len(found) < len(places)):
+                raise nothing_of_use(
+                    max(num_skipped, len(places) - len(found)),
+                    noun="prompts",
+                    option="prompts.max_tokens",
+                    max_tokens=self.lengths.max_tokens,
                 )
             taken += found
         return taken
 
+    def _sorted_out(self, places: range, verdicts: list[Verdict]) -> list[int]:
+        """Return the places of use, and note on every rank alike what could not be read."""
+        for place, (position, faults) in zip(places, verdicts, strict=True):
+            if position is not None:
+                self._rows[place] = position
+            for fault in faults:
+                self.corrupt.note(str(place), fault, num_seen=place + 1)
+        return [place for place, (position, _) in zip(places, verdicts, strict=True) if position is not None]
+
     def prompt(self, place: int) -> AskedPrompt:
         """Return the prompt at a place that ``take`` gave."""
         if place not in self._ready:
-            self._ready[place] = self._read(place)
+            self._ready[place] = self._at(self._position(place))
         return self._ready[place]
 
     def forget(self) -> None:
         """Let go of prompts that were made ready."""
         self._ready.clear()
+        self._rows.clear()
 
     def state_dict(self) -> dict[str, int]:
         """Return where this rank stands."""
-        return {"cursor": self.cursor, "num_skipped": self.lengths.num_skipped, "num_corrupt": self.num_corrupt}
+        return {"cursor": self.cursor, "num_skipped": self.lengths.num_skipped, **self.corrupt.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go back to where ``state_dict`` was taken."""
         self.cursor = int(state["cursor"])
         self.lengths.num_skipped = int(state["num_skipped"])
-        self.num_corrupt = int(state["num_corrupt"])
+        self.corrupt.load_state_dict(state)
         self.forget()
 
-    def _read(self, place: int) -> AskedPrompt:
+    def _candidates(self, place: int) -> Iterator[int]:
+        """Iterate over the rows that a place may have, the one that it should have first."""
         if self.order is None:
-            position = position_at(place, size=self.source.size, seed=self.seed)
-        else:
-            position = self.order.row(place)
+            yield position_at(place, size=self.source.size, seed=self.seed)
+            return
+        yield self.order.row(place)
+        yield from self.order.stand_ins(place)
+
+    def _position(self, place: int) -> int:
+        """Return the row of a place that was found to be of use, here or on another rank, now or before a restart."""
+        if place not in self._rows:
+            found = list(self._candidates(place)) if self.order is not None else [next(self._candidates(place))]
+            self._rows[place] = next((one for one in found[:-1] if self._is_of_use(one)), found[-1])
+        return self._rows[place]
+
+    def _is_of_use(self, position: int) -> bool:
+        try:
+            return self.lengths.fits(self._at(position).encoded)
+        except DataError:
+            return False
+
+    def _at(self, position: int) -> AskedPrompt:
         if position not in self._kept:
             asked = self._encoded(position)
             if len(self._kept) >= self.keep_rows:
@@ -133,26 +166,19 @@ class PromptStream:
             raise DataError(f"Sample `{sample.id}` must have a `reference` that rewards compare with, but has none.")
         return AskedPrompt(sample=sample, encoded=self.processor.encode_prompt(sample))
 
-    def _is_of_use(self, place: int) -> bool:
-        try:
-            asked = self._read(place)
-        except DataError as error:
-            self._count_corrupt(place, error)
-            return False
-        if not self.lengths.admits(asked.encoded, name=asked.sample.id or str(place)):
-            return False
-        self._ready[place] = asked
-        return True
-
-    def _count_corrupt(self, place: int, error: DataError) -> None:
-        self.num_corrupt += 1
-        logger.warning("Prompt %d is passed over: %s", place, error)
-        if self.num_corrupt > self.corrupt_limit * max(place + 1, _FEWEST_ROWS_TO_JUDGE):
-            raise DataError(
-                f"{self.num_corrupt} of {place + 1} prompts are corrupt, more than `corrupt_limit` "
-                f"({self.corrupt_limit:.1%}) allows; the last: {error} Clean the data with `vlmzoo data check "
-                "--write-clean`, or raise the limit."
-            ) from error
+    def _look_at(self, place: int) -> Verdict:
+        """Look for a row that the place can have."""
+        faults: list[str] = []
+        for position in self._candidates(place):
+            try:
+                asked = self._at(position)
+            except DataError as error:
+                faults.append(str(error))
+                continue
+            if self.lengths.admits(asked.encoded, name=asked.sample.id or str(place)):
+                self._ready[place] = asked
+                return position, faults
+        return None, faults
 
 
 def balanced_order(source: Source, spec: Mapping[str, Any], *, batch_size: int, seed: int) -> BalancedOrder:

@@ -3,6 +3,7 @@
 Letters: B sequences, G completions of one prompt, T text positions.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 from vlmzoo.data.collation import Collator
 from vlmzoo.outputs import IGNORED_LABEL, Batch
 
-__all__ = ["Trajectory", "batch_of"]
+__all__ = ["Trajectory", "batch_of", "leave_unjudged_out"]
 
 
 @dataclass(kw_only=True)
@@ -52,6 +53,27 @@ class Trajectory:
     def from_dict(cls, values: Mapping[str, Any]) -> "Trajectory":
         """Build one from what :meth:`to_dict` gave."""
         return cls(**values)
+
+
+def leave_unjudged_out(group: Sequence[Trajectory]) -> None:
+    """Give completions that no judge scored the mean of their siblings, so that their own advantage is 0.
+
+    A group of which none has a score gets 0 for all, and teaches nothing.
+    """
+    rewards = _filled([one.reward for one in group])
+    values = {name: _filled([one.values[name] for one in group]) for name in group[0].values}
+    for place, one in enumerate(group):
+        one.reward = rewards[place]
+        one.values = {name: own[place] for name, own in values.items()}
+
+
+def _filled(values: Sequence[float]) -> list[float]:
+    known = [value for value in values if not math.isnan(value)]
+    if len(known) == len(values):
+        return known
+    first = known[0] if known else 0.0
+    mean = first + math.fsum(value - first for value in known) / max(1, len(known))  # exact where all are equal
+    return [mean if math.isnan(value) else value for value in values]
 
 
 def batch_of(

@@ -10,15 +10,16 @@ from typing import Any, ClassVar, Literal
 
 from vlmzoo.data.collation import Collator, LengthPolicy
 from vlmzoo.data.conversations import text_of
-from vlmzoo.data.sources import SOURCES
+from vlmzoo.data.sources import SOURCES, Source
 from vlmzoo.data.sources._pictures import read_size
 from vlmzoo.distributed import gather_over_ranks, rank, sum_over_ranks, world_size
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES
+from vlmzoo.experience._online_parts import AnswersAsReferences, question_of
 from vlmzoo.experience._prompts import PromptStream, balanced_order
 from vlmzoo.experience._reference import ReferenceKind, ReferenceModel
 from vlmzoo.experience._rollout_notes import notes_of
-from vlmzoo.experience._trajectories import Trajectory, batch_of
+from vlmzoo.experience._trajectories import Trajectory, batch_of, leave_unjudged_out
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.objectives.policy_gradient import PolicyGradientObjective
 from vlmzoo.objectives.weighted_sum import terms_of
@@ -66,7 +67,9 @@ class RolloutsExperience:
 
     Args:
         source: ``{type: name, …}`` for the source registry; a final assistant turn is taken off, the reference stays.
-        rewards: ``{type: name, weight: 1.0, …}`` for the score registry; ``weight: 0`` only watches.
+        rewards: ``{type: name, weight: 1.0, …}`` for the score registry; ``weight: 0`` only watches. A judge of online
+            preferences is one, too: ``{type: judge, judge: {…}}``; the last answer of a sample without a reference is
+            what it compares with, and what it cannot judge teaches nothing.
         num_prompts: P, of a batch over all ranks.
         num_rollouts: G.
         sampling: ``max_new_tokens``, ``temperature``, ``top_k``, ``top_p``.
@@ -131,7 +134,10 @@ class RolloutsExperience:
         self.rewards = RewardBench(rewards, timeout_s=reward_timeout_s, strict=strict_rewards)
         self.reference = ReferenceModel(reference, policy)
         self.record = dict(record or {})
-        self.prompts = _prompt_stream(source, processor, prompts or {}, num_prompts=num_prompts, seed=seed)
+        read = SOURCES.build(source)
+        if self.rewards.has_judge:
+            read = AnswersAsReferences(read)
+        self.prompts = _prompt_stream(read, processor, prompts or {}, num_prompts=num_prompts, seed=seed)
         spec = dict(engine or {"type": "in_process"})
         self.engine = ROLLOUT_ENGINES.build(spec, policy=policy, processor=processor, sampling=self.sampling)
         self.collate = Collator(pad_token_id=processor.padding_id, adapter_inputs=processor.adapter_inputs)
@@ -279,7 +285,12 @@ class RolloutsExperience:
         rollouts = [(place, rollout) for place, group in zip(asked, completions, strict=True) for rollout in group]
         rewarded = self.rewards(
             [
-                (rollout.text, (sample := self.prompts.prompt(place).sample).reference, sample.id or str(place))
+                (
+                    rollout.text,
+                    (sample := self.prompts.prompt(place).sample).reference,
+                    sample.id or str(place),
+                    question_of(sample),
+                )
                 for place, rollout in rollouts
             ]
         )
@@ -294,6 +305,7 @@ class RolloutsExperience:
         )
         groups = [shared[start : start + self.num_rollouts] for start in range(0, len(shared), self.num_rollouts)]
         for group in groups:
+            leave_unjudged_out(group)
             for trajectory in group:
                 trajectory.group_rewards = [sibling.reward for sibling in group]
         faults = gather_over_ranks([dict(rewarded.faults)])
@@ -346,7 +358,7 @@ class RolloutsExperience:
         """Return the notes as this rank's share: they are the same everywhere, and the loop adds ranks up."""
         passed = {
             "prompts_too_long": float(self.prompts.lengths.num_skipped),
-            "prompts_corrupt": float(self.prompts.num_corrupt),
+            "prompts_corrupt": self.prompts.corrupt.num / world_size(),
         }
         return {**{name: value / world_size() for name, value in self._notes.items()}, **passed}
 
@@ -428,7 +440,7 @@ def _sampling(values: Mapping[str, Any]) -> Sampling:
 
 
 def _prompt_stream(
-    source: Mapping[str, Any], processor: Any, options: Mapping[str, Any], *, num_prompts: int, seed: int
+    source: Source, processor: Any, options: Mapping[str, Any], *, num_prompts: int, seed: int
 ) -> PromptStream:
     """Build the stream of prompts.
 
@@ -441,10 +453,10 @@ def _prompt_stream(
         raise ConfigError(f"`prompts` takes {', '.join(known)}, but has {sorted(unknown)}, too.")
     lengths = LengthPolicy(max_tokens=options.get("max_tokens"), action=options.get("on_too_long", "refuse"))
     limit = float(options.get("corrupt_limit", 0.01))
-    built, balance = SOURCES.build(source), options.get("balance")
-    order = None if balance is None else balanced_order(built, balance, batch_size=num_prompts, seed=seed)
+    balance = options.get("balance")
+    order = None if balance is None else balanced_order(source, balance, batch_size=num_prompts, seed=seed)
     return PromptStream(
-        built,
+        source,
         processor,
         lengths=lengths,
         corrupt_limit=limit,

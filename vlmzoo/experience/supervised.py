@@ -1,6 +1,5 @@
 """Supervised fine-tuning: conversations in shuffled order, all of what the assistant says is a target."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -9,16 +8,12 @@ from vlmzoo.data.fetching import Encoder, Row, RowFetcher
 from vlmzoo.data.packing import PackedCollator, pack_rows
 from vlmzoo.data.sources import SOURCES, Source
 from vlmzoo.distributed import sum_over_ranks
-from vlmzoo.errors import ConfigError, DataError
+from vlmzoo.errors import ConfigError
 from vlmzoo.experience import EXPERIENCES
+from vlmzoo.experience._passed_over import MAX_SKIPS_IN_A_ROW, CorruptRows, nothing_of_use
 from vlmzoo.outputs import Batch, Step
 
 __all__ = ["SupervisedExperience"]
-
-logger = logging.getLogger(__name__)
-
-_MAX_SKIPS_IN_A_ROW = 1000
-_FEWEST_ROWS_TO_JUDGE = 100  # before so many rows, a share says little
 
 Unit = list[dict[str, Any]]
 """What fills one line of a micro-batch: a row, or several that are packed."""
@@ -91,7 +86,7 @@ class SupervisedExperience:
             )
         self.source = SOURCES.build(source) if isinstance(source, Mapping) else source
         self.lengths = LengthPolicy(max_tokens=max_tokens, action=on_too_long)
-        self.corrupt_limit = corrupt_limit
+        self.corrupt = CorruptRows(corrupt_limit, noun="row")
         self.fetcher = RowFetcher(self.source, processor, seed=seed, num_workers=num_workers, keep_rows=keep_rows)
         self.capacity = max_tokens if packing else None
         self.collate = (PackedCollator if packing else Collator)(
@@ -100,7 +95,6 @@ class SupervisedExperience:
         self.micro_batch_size = micro_batch_size
         self.units_per_step = micro_batch_size * accumulation_steps
         self.window = packing_window if packing else self.units_per_step
-        self.num_corrupt = 0
         self._cursor = 0  # rows that this rank has looked at
         self._used = 0  # units of the present window that steps have taken
         self._at_window = self._counts()
@@ -125,19 +119,15 @@ class SupervisedExperience:
         self._cursor = int(state["cursor"])
         self._used = int(state["used"])
         self.lengths.num_skipped = int(state["num_skipped"])
-        self.num_corrupt = int(state["num_corrupt"])
+        self.corrupt.load_state_dict(state)
         self._at_window = self._counts()
 
     def _notes(self) -> dict[str, float]:
         """Return the rows that this rank has passed over since the run began."""
-        return {"rows_too_long": float(self.lengths.num_skipped), "rows_corrupt": float(self.num_corrupt)}
+        return {"rows_too_long": float(self.lengths.num_skipped), "rows_corrupt": float(self.corrupt.num)}
 
     def _counts(self) -> dict[str, int]:
-        return {
-            "cursor": self._cursor,
-            "num_skipped": self.lengths.num_skipped,
-            "num_corrupt": self.num_corrupt,
-        }
+        return {"cursor": self._cursor, "num_skipped": self.lengths.num_skipped, **self.corrupt.state_dict()}
 
     def _units(self) -> Iterator[Unit]:
         """Iterate over units, window by window; a window is packed as a whole, so it can be packed again."""
@@ -166,27 +156,16 @@ class SupervisedExperience:
         Raises:
             DataError: if too many are corrupt, or nothing of the source is short enough.
         """
-        for _ in range(_MAX_SKIPS_IN_A_ROW):
+        for _ in range(MAX_SKIPS_IN_A_ROW):
             row = next(rows)
             self._cursor += 1
             if row.encoded is None:
-                self._count_corrupt(row)
+                self.corrupt.note(row.name, row.fault, num_seen=self._cursor)
             elif self.lengths.admits(row.encoded, name=row.name):
                 return row.encoded
-        raise DataError(
-            f"{_MAX_SKIPS_IN_A_ROW} conversations in a row were corrupt or longer than `max_tokens` "
-            f"({self.lengths.max_tokens}); raise it, or check the data with `vlmzoo data check`."
+        raise nothing_of_use(
+            MAX_SKIPS_IN_A_ROW, noun="conversations", option="max_tokens", max_tokens=self.lengths.max_tokens
         )
-
-    def _count_corrupt(self, row: Row) -> None:
-        self.num_corrupt += 1
-        logger.warning("Row `%s` is passed over: %s", row.name, row.fault)
-        if self.num_corrupt > self.corrupt_limit * max(self._cursor, _FEWEST_ROWS_TO_JUDGE):
-            raise DataError(
-                f"{self.num_corrupt} of {self._cursor} rows are corrupt, more than `corrupt_limit` "
-                f"({self.corrupt_limit:.1%}) allows; the last is `{row.name}`: {row.fault} Clean the data with "
-                "`vlmzoo data check --write-clean`, or raise the limit."
-            )
 
 
 def _denominators(micro_batches: list[Batch]) -> dict[str, float]:

@@ -15,12 +15,9 @@ from torch import Tensor
 
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.objectives import OBJECTIVES
-from vlmzoo.outputs import Batch, LossOutput, VlmOutput
+from vlmzoo.outputs import IGNORED_PIXEL, Batch, LossOutput, VlmOutput
 
-__all__ = ["IGNORED_PIXEL", "MaskBceObjective", "MaskDiceObjective", "mask_bce", "mask_dice", "split_flat"]
-
-IGNORED_PIXEL = 255
-"""The target of a pixel that nobody judged, the field's convention."""
+__all__ = ["MaskBceObjective", "MaskDiceObjective", "mask_bce", "mask_dice", "split_flat"]
 
 _LISA_SCALE, _LISA_EPS = 1000.0, 1e-6
 _LISA_COUNT_EPS = 1e-8

@@ -9,7 +9,8 @@ from vlmzoo.config.schema import RunConfig
 from vlmzoo.data.preference_batches import pair_digest
 from vlmzoo.data.preference_pairs import PairEncoder
 from vlmzoo.data.sources import SOURCES
-from vlmzoo.errors import ConfigError
+from vlmzoo.errors import ConfigError, DataError
+from vlmzoo.experience._passed_over import CorruptRows
 from vlmzoo.experience._reference_table import ReferenceTable
 from vlmzoo.experience.pairs import make_pair_collator
 from vlmzoo.runs.models import model_of
@@ -30,7 +31,7 @@ def write_reference(
 
     Raises:
         ConfigError: if the experience is another one, or its source has no end.
-        DataError: if a pair is corrupt.
+        DataError: if more pairs are corrupt than the run's ``corrupt_limit`` allows, or none is whole.
     """
     spec = dict(config.experience)
     if spec.get("type") != "pairs":
@@ -46,10 +47,17 @@ def write_reference(
     encoder = PairEncoder(processor, **rows, shared_tokens=spec.get("shared_tokens", "keep"))
     collate = make_pair_collator(processor, **rows)
     places = collate.places_of(0, 1)
+    corrupt = CorruptRows(float(spec.get("corrupt_limit", 0.01)), noun="pair")
     found = []
     for position in range(source.size):
-        encoded = encoder.encode(source.sample(position))
+        try:
+            encoded = encoder.encode(source.sample(position))
+        except DataError as error:
+            corrupt.note(str(position), error, num_seen=position + 1)
+            continue
         outputs = model(**collate([encoded]).to(device).inputs, return_logits=False)
         found.append((pair_digest(encoded), outputs.logprobs.sum(dim=1)[places].cpu()))
         report(position + 1, source.size)
+    if not found:
+        raise DataError(f"The source must hold a pair that can be used, but all {source.size} are corrupt.")
     return ReferenceTable.of(found, rows).write(Path(path))

@@ -14,6 +14,8 @@ from typing import Any
 
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.scoring import SCORES
+from vlmzoo.services.judged_reward import JudgedReward
+from vlmzoo.services.judges import JudgeItem
 
 __all__ = ["RewardBench", "Rewarded"]
 
@@ -27,9 +29,10 @@ class Rewarded:
     """What completions earned.
 
     Args:
-        totals: weighted sums, N of them.
-        values: of each reward by name, N of each.
-        faults: how often which reward failed: ``errors/NAME``, ``timeouts/NAME``, ``nonfinite/NAME``.
+        totals: weighted sums, N of them; NaN where a judge that counts gave no score.
+        values: of each reward by name, N of each; NaN where a judge gave none.
+        faults: how often which reward failed: ``errors/NAME``, ``timeouts/NAME``, ``nonfinite/NAME``,
+            ``unjudged/NAME``.
     """
 
     totals: list[float]
@@ -41,10 +44,13 @@ class RewardBench:
     """Scores completions by several rewards.
 
     A reward that raises, hangs or returns no finite number is worth 0 for that completion, is counted and is told in
-    the log; scores of this library run in this thread, functions of others in one of their own.
+    the log; scores of this library run in this thread, functions of others in one of their own. What a judge could not
+    judge is not worth 0: it has no reward, and is counted.
 
     Args:
         rewards: ``{type: name, weight: 1.0, name: label, …}`` for the score registry; a weight of 0 only watches.
+            ``{type: judge, judge: {type: name, …}, scale: 0.1, ledger: {…}}`` asks a judge, as :class:`JudgedReward`
+            does.
         timeout_s: how long one call of another's function may take.
         strict: whether a fault ends the run instead.
 
@@ -59,6 +65,7 @@ class RewardBench:
             raise ConfigError(f"`reward_timeout_s` must be positive, but is {timeout_s} instead.")
         self.weights: dict[str, float] = {}
         self._calls: dict[str, Callable[[str, Any], float]] = {}
+        self._judges: dict[str, JudgedReward] = {}
         self.strict = strict
         for spec in rewards:
             name, weight = str(spec.get("name", spec.get("type"))), spec.get("weight", 1.0)
@@ -66,30 +73,56 @@ class RewardBench:
                 raise ConfigError(f"`weight` of the reward `{name}` must be a number, but is {weight!r} instead.")
             if name in self.weights:
                 raise ConfigError(f"Two rewards are called `{name}`; give one of them a `name` of its own.")
+            self.weights[name] = float(weight)
+            if spec.get("type") == "judge":
+                self._judges[name] = _judged_reward(spec)
+                continue
             score = SCORES.build({key: value for key, value in spec.items() if key not in ("name", "weight")})
             is_ours = type(score).__module__.startswith("vlmzoo.") and spec.get("type") != "python"
             self._calls[name] = score if is_ours else _Watched(score, name, timeout_s)
-            self.weights[name] = float(weight)
 
-    def __call__(self, completions: Sequence[tuple[str, Any, str]]) -> Rewarded:
+    @property
+    def has_judge(self) -> bool:
+        """Whether a judge is among the rewards."""
+        return bool(self._judges)
+
+    def __call__(self, completions: Sequence[tuple[str, Any, str] | tuple[str, Any, str, str]]) -> Rewarded:
         """Score N completions.
 
         Args:
-            completions: text, reference, and the name of the sample for messages.
+            completions: text, reference, the name of the sample for messages, and for judges what was asked.
 
         Raises:
             DataError: for a fault, if the bench is strict; or if one function has hung eight times.
         """
         faults: Counter[str] = Counter()
         values = {
-            name: [self._one(name, call, completion, faults) for completion in completions]
-            for name, call in self._calls.items()
+            name: self._judged(name, completions, faults)
+            if name in self._judges
+            else [self._one(name, self._calls[name], one[:3], faults) for one in completions]
+            for name in self.weights
         }
         totals = [
-            math.fsum(self.weights[name] * own[place] for name, own in values.items())
+            math.fsum(self.weights[name] * own[place] for name, own in values.items() if self.weights[name])
             for place in range(len(completions))
         ]
         return Rewarded(totals=totals, values=values, faults=dict(faults))
+
+    def _judged(self, name: str, completions: Sequence[tuple[Any, ...]], faults: Counter[str]) -> list[float]:
+        items = [
+            JudgeItem(question="".join(question), response=text, reference=str(reference))
+            for text, reference, _, *question in completions
+        ]
+        values: list[float] = []
+        for (value, reason), (_, _, sample, *_) in zip(self._judges[name](items), completions, strict=True):
+            if value is None:
+                sentence = f"The judge `{name}` gave no score for a completion of sample `{sample}` ({reason})"
+                if self.strict:
+                    raise DataError(f"{sentence}; every completion must have one.")
+                logger.warning("%s; it has no reward.", sentence)
+                faults[f"unjudged/{name}"] += 1
+            values.append(math.nan if value is None else value)
+        return values
 
     def _one(
         self, name: str, call: Callable[[str, Any], float], completion: tuple[str, Any, str], faults: Counter[str]
@@ -113,6 +146,16 @@ class RewardBench:
         logger.warning("%s; it counts as 0.", sentence)
         faults[f"{kind}/{name}"] += 1
         return 0.0
+
+
+def _judged_reward(spec: Mapping[str, Any]) -> JudgedReward:
+    options = {key: value for key, value in spec.items() if key not in ("type", "name", "weight")}
+    try:
+        return JudgedReward(**options)
+    except TypeError as error:
+        raise ConfigError(
+            f"A reward of the type judge takes judge, scale and ledger, but is {options}: {error}."
+        ) from error
 
 
 class _HangsError(DataError):

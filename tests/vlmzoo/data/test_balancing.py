@@ -71,3 +71,13 @@ def test_the_state_of_another_order_is_refused():
     state = BalancedOrder(["yes", "no"], batch_size=2, seed=1).state_dict()
     with pytest.raises(DataError, match="`seed` was 1 and is 2"):
         BalancedOrder(["yes", "no"], batch_size=2, seed=2).load_state_dict(state)
+
+
+def test_rows_that_stand_in_are_the_others_of_the_class():
+    labels = ["yes", "no", "yes", "no", "no", "yes"]
+    order = BalancedOrder(labels, batch_size=2, seed=4)
+    for place in range(8):
+        row = order.row(place)
+        others = [other for other, label in enumerate(labels) if label == labels[row] and other != row]
+        assert sorted(order.stand_ins(place)) == others
+        assert list(order.stand_ins(place)) == list(order.stand_ins(place))

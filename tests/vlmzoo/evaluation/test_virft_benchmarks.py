@@ -1,6 +1,7 @@
 """Visual-RFT's evaluations: labels, boxes by query map, honest LVIS, and one box with the mask that SAM makes of it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -240,6 +241,27 @@ def test_the_box_prompts_sam_and_a_missing_one_counts_in_the_union(reason_seg, t
     scores = benchmark.summarise(judged, seed=0)
     assert list(scores) == ["box_iou", "mask_giou", "without_box", "mask_ciou"]
     assert "weights" not in benchmark.identity["sam"]
+
+
+def test_results_are_told_apart_by_what_files_hold_and_not_by_where_they_lie(reason_seg, tmp_path):
+    from vlmzoo.data.digests import files_digest, weights_digest
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = {**make_sam(tmp_path / "a")}
+    second = {**first, "weights": str(shutil.copy(first["weights"], tmp_path / "b"))}
+    one, same = (ground(reason_seg, sam=sam).identity for sam in (first, second))
+    assert one == same and weights_digest(tmp_path / "b") == weights_digest(second["weights"])
+    with open(second["weights"], "ab") as file:  # noqa: PTH123
+        file.write(b" ")
+    assert ground(reason_seg, sam=second).identity != one
+    annotation = next(iter(ground(reason_seg)._source.items))[0]
+    annotation.write_text(annotation.read_text() + " ")
+    assert ground(reason_seg).identity["annotations_digest"] != one["annotations_digest"]
+    assert weights_digest("owner/name") is None
+    before = detect(tmp_path, queries="all").identity
+    assert before["annotations_digest"] == files_digest([detect(tmp_path, queries="all").annotations])
+    assert before["queries_digest"] != detect(tmp_path, queries="oracle").identity["queries_digest"]
 
 
 def test_a_decoder_without_weights_or_boxes_is_refused(reason_seg):

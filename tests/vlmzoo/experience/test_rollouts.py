@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from tests.vlmzoo.adapters.seg_samples import seg_spec
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES
+from vlmzoo.experience._trajectories import Trajectory, leave_unjudged_out
 from vlmzoo.experience.rollouts import RolloutsExperience
 from vlmzoo.objectives import OBJECTIVES
 
@@ -355,3 +357,49 @@ def test_what_the_objective_weighs_and_the_rollouts_do_not_bring_is_refused_befo
 def test_adapters_that_wait_for_a_token_are_refused():
     with pytest.raises(ConfigError, match=r"waits for a token, but the model has some \(\[SEG\]\)"):
         make(make_policy(adapters=[seg_spec()]))
+
+
+SCENES = {"type": "icon_scenes", "canvas_px": 28, "num_rows": 12}
+
+
+def judged(**judge):
+    return {"source": SCENES, "rewards": [{"type": "judge", "judge": {"type": "object_f1", "noise": 3.0, **judge}}]}
+
+
+def test_the_judge_of_online_preferences_is_a_reward(policy):
+    experience = make(policy, **judged())
+    (step,) = take(experience, 1)
+    rewards = [one.reward for one in experience._batch]
+    assert len(set(rewards)) > 1 and all(0.0 <= reward <= 1.0 for reward in rewards)
+    assert (
+        step.notes["rewards/judge"] == pytest.approx(sum(rewards) / len(rewards)) and step.notes["reward_faults"] == 0
+    )
+    assert experience.told_of(experience._batch[0].place, 0)["answer"].startswith("a ")
+
+
+def test_completions_that_nobody_could_judge_teach_nothing_and_are_counted(policy):
+    experience = make(policy, **judged(invalid=0.5))
+    (step,) = take(experience, 1)
+    assert 0 < step.notes["reward_unjudged/judge"] < 12
+    objective = OBJECTIVES.build({"type": "policy_gradient", "kl_coef": 0.0})
+    with torch.no_grad():
+        for batch in step.micro_batches:
+            outputs = policy.module.eval()(**batch.inputs, return_logits=False)
+            assert torch.isfinite(objective(outputs, batch, dict(step.denominators)).loss)
+    silent = make(policy, **judged(invalid=1.0))
+    (step,) = take(silent, 1)
+    assert step.notes["zero_variance"] == 1.0 and step.notes["reward_unjudged/judge"] == 12
+
+
+def test_a_completion_without_a_score_has_the_mean_of_its_siblings():
+    group = [
+        Trajectory(
+            place=0, ids=[1], logprobs=[0.0], text="", is_finished=True, reward=r, values={"j": r}, group_rewards=[]
+        )
+        for r in (0.7, math.nan, 0.7, 0.7)
+    ]
+    leave_unjudged_out(group)
+    assert [one.reward for one in group] == [one.values["j"] for one in group] == [0.7] * 4
+    group[1].reward, group[0].reward = math.nan, 0.1
+    leave_unjudged_out(group)
+    assert group[1].reward == pytest.approx(0.5)

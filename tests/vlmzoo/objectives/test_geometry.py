@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.objectives import OBJECTIVES
-from vlmzoo.objectives.geometry import IGNORED_PIXEL, mask_bce, mask_dice
-from vlmzoo.outputs import Batch, VlmOutput
+from vlmzoo.objectives.geometry import mask_bce, mask_dice
+from vlmzoo.outputs import IGNORED_PIXEL, Batch, VlmOutput
 
 BOTH = ("mask_bce", "mask_dice")
 sizes_of_masks = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=0, max_size=4)

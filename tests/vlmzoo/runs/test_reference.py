@@ -3,7 +3,9 @@
 import pytest
 
 from vlmzoo.config import load_config
-from vlmzoo.errors import ConfigError
+from vlmzoo.data.sources import SOURCES
+from vlmzoo.errors import ConfigError, DataError
+from vlmzoo.experience._reference_table import ReferenceTable
 from vlmzoo.runs import train_run
 from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.reference import write_reference
@@ -22,6 +24,29 @@ def test_a_file_stands_for_the_reference_it_was_made_of(tmp_path):
     for config in (load(tmp_path / "asked"), known):
         losses.append([line["loss"] for line in read_journal(train_run(config).folder.journal)])
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_a_corrupt_pair_is_passed_over_and_too_many_are_not(tmp_path, monkeypatch):
+    config = load(tmp_path / "x", "experience.corrupt_limit=0.01")
+    build, torn = SOURCES.build, {1}
+
+    class Torn:
+        def __init__(self, source):
+            self.source, self.size = source, source.size
+
+        def sample(self, position):
+            if position in torn:
+                raise DataError(f"pair {position} is torn")
+            return self.source.sample(position)
+
+    monkeypatch.setattr(SOURCES, "build", lambda spec, **given: Torn(build(spec, **given)))
+    told = []
+    path = write_reference(config, tmp_path / "reference.safetensors", report=lambda done, of: told.append((done, of)))
+    table = ReferenceTable.read(path, strategy=config.experience.get("strategy", "dpo"), mode="single")
+    assert len(table.sums) == 3 and told[-1] == (4, 4)
+    torn |= {2, 3}
+    with pytest.raises(DataError, match="2 of 3 pairs are corrupt, more than `corrupt_limit`"):
+        write_reference(config, tmp_path / "reference.safetensors")
 
 
 @pytest.mark.parametrize(

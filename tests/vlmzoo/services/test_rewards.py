@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from vlmzoo.errors import ConfigError, DataError
+from vlmzoo.errors import ConfigError, DataError, RegistryError, ServiceError
 from vlmzoo.services.rewards import RewardBench
 
 HERE = "tests.vlmzoo.services.test_rewards"
@@ -102,3 +102,50 @@ def test_bad_specs_are_refused(specs, sentence):
 def test_a_time_must_be_given():
     with pytest.raises(ConfigError, match="`reward_timeout_s` must be positive, but is 0"):
         make("length", timeout_s=0)
+
+
+JUDGED = {"type": "judge", "name": "judge", "judge": {"type": "object_f1"}}
+SAID = [
+    ("a red circle", "a red circle", "1", "What is there?"),
+    ("a blue square", "a red circle", "2", "What is there?"),
+]
+
+
+def test_a_judge_is_a_reward_and_is_asked_once_for_each_answer(tmp_path):
+    spec = {**JUDGED, "ledger": {"path": str(tmp_path / "judge.jsonl")}, "weight": 2.0}
+    bench = RewardBench([spec, {"type": "exact_match"}])
+    found = bench([*SAID, SAID[0]])
+    assert found.values == {"judge": [1.0, 0.0, 1.0], "exact_match": [1.0, 0.0, 1.0]}
+    assert found.totals == [3.0, 0.0, 3.0] and not found.faults
+    again = RewardBench([{**spec, "ledger": {**spec["ledger"], "mode": "replay"}}])
+    again._judges["judge"].judge.score = lambda items: pytest.fail("the judge was asked")
+    assert again(SAID).totals == [2.0, 0.0]
+    with pytest.raises(ServiceError, match="holds no judge call"):
+        again([("something else", "a red circle", "3", "What is there?")])
+
+
+def test_what_a_judge_cannot_judge_has_no_reward_and_is_counted(caplog):
+    bench = RewardBench([{**JUDGED, "judge": {"type": "object_f1", "invalid": 1.0}}, {"type": "exact_match"}])
+    found = bench(SAID)
+    assert all(math.isnan(total) for total in found.totals) and found.faults == {"unjudged/judge": 2}
+    assert "gave no score for a completion of sample `1` (invalid by request); it has no reward" in caplog.text
+    watching = RewardBench([{**JUDGED, "judge": {"type": "object_f1", "invalid": 1.0}, "weight": 0}, *EXACT])
+    assert watching(SAID).totals == [1.0, 0.0]
+    with pytest.raises(DataError, match="every completion must have one"):
+        RewardBench([{**JUDGED, "judge": {"type": "object_f1", "invalid": 1.0}}], strict=True)(SAID)
+
+
+EXACT = [{"type": "exact_match"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"jugde": 1}, "takes judge, scale and ledger"),
+        ({"ledger": {"file": "x"}}, "`ledger` takes path, mode, max_calls and max_cost"),
+        ({"judge": {"type": "object_f2"}}, "object_f"),
+    ],
+)
+def test_a_judge_that_cannot_be_built_is_refused(changes, sentence):
+    with pytest.raises((ConfigError, RegistryError), match=sentence):
+        RewardBench([{**JUDGED, **changes}])

@@ -1,5 +1,6 @@
 """Detection on COCO and LVIS as Visual-RFT measures it: one question for each image and class of a query map."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+from vlmzoo.data.digests import files_digest
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import ConfigError, DataError
@@ -85,12 +87,14 @@ class VirftDetectionBenchmark(DetectionBenchmark):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All but where files lie."""
+        """What files hold, not where they lie."""
         return {
             "type": "virft_detection",
             "annotations": Path(self.annotations).name,
+            "annotations_digest": files_digest([Path(self.annotations).expanduser()]),
             "classes": self._class_names,
             "queries": self._map.name,
+            "queries_digest": hashlib.sha256(str(self._map.pairs).encode()).hexdigest()[:16],
             "num_questions": self.num_questions,
             "federated": self.federated,
             "template": self.template,

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from vlmzoo.blocks.decoders import DECODERS
 from vlmzoo.data.conversations import prompt_of
+from vlmzoo.data.digests import files_digest, weights_digest
 from vlmzoo.data.images import load_image
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources.virft_lisa import VirftLisaSource
@@ -89,11 +90,14 @@ class VirftGroundingBenchmark:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All but where files lie."""
+        """What files hold, not where they lie."""
         sam = None if self.sam is None else {name: value for name, value in self.sam.items() if name != "weights"}
+        if self.sam is not None and sam is not None:
+            sam["weights_digest"] = weights_digest(self.sam["weights"])
         return {
             "type": "virft_grounding",
             "split": self.split,
+            "annotations_digest": files_digest(dict.fromkeys(path for path, _ in self._source.items)),
             "first_shape_only": self.first_shape_only,
             "first_text_only": self.first_text_only,
             "sam": sam,

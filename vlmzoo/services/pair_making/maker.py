@@ -12,11 +12,12 @@ from PIL import Image
 from vlmzoo.errors import ConfigError
 from vlmzoo.scoring.selections import PairChoice, Selection
 from vlmzoo.services.describers import DescribeItem, Describer, Description
-from vlmzoo.services.judges import Judge, JudgeItem, Verdict
+from vlmzoo.services.judges import Judge, JudgeItem
 from vlmzoo.services.ledger import Ledger
 from vlmzoo.services.negative_images import NegativeImageSource, RenderItem
 from vlmzoo.services.pair_making.images import ImageStore
 from vlmzoo.services.pair_making.items import AskedPrompt, MadePair, Outcome
+from vlmzoo.services.remembering import remembered, remembered_verdicts
 from vlmzoo.services.verifiers import Verifier
 
 __all__ = ["Draft", "OnImageFailure", "PairMaker"]
@@ -133,9 +134,7 @@ class PairMaker:
             JudgeItem(question=asked.question, response=answer.text, reference=asked.reference)
             for answer in asked.answers
         ]
-        verdicts = self._remembered(
-            "judge", self.judge.identity, [item.content() for item in items], lambda: items, self._judged
-        )
+        verdicts = remembered_verdicts(self.judge, self.ledger, items)
         draft.scores = [verdict.score for verdict in verdicts]
         draft.reasons += [f"judge: {verdict.reason}" for verdict in verdicts if verdict.score is None]
         valid = [score for score in draft.scores if score is not None]
@@ -162,7 +161,13 @@ class PairMaker:
             DescribeItem(question=pair.question, chosen=pair.chosen, rejected=pair.rejected) for pair in draft.pairs
         ]
         found = self._remembered(
-            "describe", self.describer.identity, [item.content() for item in items], lambda: items, self._described
+            "describe",
+            self.describer.identity,
+            items,
+            self._described,
+            lambda row: Description(
+                text=row.get("answer"), reason=row.get("failure", ""), is_failure=row.get("answer") is None
+            ),
         )
         draft.pairs = [replace(pair, description=one.text) for pair, one in zip(draft.pairs, found, strict=True)]
         draft.reasons += [f"describe: {one.reason}" for one in found if one.text is None]
@@ -173,7 +178,11 @@ class PairMaker:
         wanted = [number for number, pair in enumerate(draft.pairs) if pair.description is not None]
         items = [self._render_item(draft.pairs[number], draft.positive) for number in wanted]
         found = self._remembered(
-            "render", self.images.identity, [item.content() for item in items], lambda: items, self._rendered
+            "render",
+            self.images.identity,
+            items,
+            self._rendered,
+            lambda row: (row.get("answer"), row.get("failure", "")),
         )
         draft.images = [None] * len(draft.pairs)
         for number, (digest, reason) in zip(wanted, found, strict=True):
@@ -234,45 +243,18 @@ class PairMaker:
         self,
         kind: str,
         identity: Mapping[str, Any],
-        contents: Sequence[Mapping[str, Any]],
-        items: Callable[[], Sequence[Any]],
-        ask: Callable[[Sequence[Any]], list[tuple[T, dict[str, Any]]]],
+        items: Sequence[DescribeItem] | Sequence[RenderItem],
+        ask: Callable[[Any], list[tuple[T, dict[str, Any]]]],
+        read: Callable[[Mapping[str, Any]], T],
     ) -> list[T]:
-        """Answer from the ledger what is known, and ask for the rest in one call."""
-        rows = [self.ledger.find(kind, identity, content) for content in contents]
-        missing = [number for number, row in enumerate(rows) if row is None]
-        known: dict[int, T] = {number: self._read(kind, row) for number, row in enumerate(rows) if row is not None}
-        if missing:
-            self.ledger.admit(len(missing))
-            started = time.perf_counter()
-            every = items()
-            answers = ask([every[number] for number in missing])
-            seconds = (time.perf_counter() - started) / len(missing)
-            for number, (value, row) in zip(missing, answers, strict=True):
-                self.ledger.note(kind, identity, contents[number], seconds=seconds, **row)
-                known[number] = value
-        return [known[number] for number in range(len(contents))]
-
-    def _read(self, kind: str, row: Mapping[str, Any]) -> Any:
-        answer, failure = row.get("answer"), row.get("failure", "")
-        if kind == "judge":
-            if answer is None:
-                return Verdict(score=None, reason=failure, is_failure=True)
-            return Verdict(score=answer["score"], reason=answer["reason"], text=answer["text"])
-        if kind == "describe":
-            return Description(text=answer, reason=failure, is_failure=answer is None)
-        return answer, failure
-
-    def _judged(self, items: Sequence[JudgeItem]) -> list[tuple[Verdict, dict[str, Any]]]:
-        return [
-            (
-                one,
-                {"failure": one.reason, "cost": one.cost}
-                if one.is_failure
-                else {"answer": {"score": one.score, "reason": one.reason, "text": one.text}, "cost": one.cost},
-            )
-            for one in self.judge.score(items)
-        ]
+        return remembered(
+            self.ledger,
+            kind,
+            identity,
+            [item.content() for item in items],
+            read=read,
+            ask=lambda numbers: ask([items[number] for number in numbers]),
+        )
 
     def _described(self, items: Sequence[DescribeItem]) -> list[tuple[Description, dict[str, Any]]]:
         assert self.describer is not None
