@@ -13,7 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vlmzoo.config import load_config
+from vlmzoo.errors import ConfigError
+from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.journal import read_journal
+from vlmzoo.runs.resume import begin
 
 NUM_STEPS = 12
 
@@ -226,16 +230,22 @@ def test_a_killed_run_goes_on_and_another_configuration_is_refused(repository, t
     kill(process)
     folder = tmp_path / "killed"
     (folder / "checkpoints" / ".step-6.partial").mkdir(exist_ok=True)  # as a kill during a save leaves it
-    refused = start(repository, config, "optim.learning_rate=2e-2")
-    output, _ = refused.communicate(timeout=200)
-    assert refused.returncode == 2
-    assert "unfinished run" in output and "`optim.learning_rate`: 0.01 → 0.02" in output and "overwrite=true" in output
+    with pytest.raises(ConfigError, match=r"unfinished run.*`optim.learning_rate`: 0.01 → 0.02.*overwrite=true"):
+        begin(load_config(config, ["optim.learning_rate=2e-2"]), RunFolder(folder))
     finish(start(repository, config))
     assert losses(folder) == expected
     kept = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert kept == ["step-10", "step-8"]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_evaluated_again_and_makes_room_for_another(repository, tmp_path):
+    folder = tmp_path / "run"
+    config = write(tmp_path, make_config(folder, num_workers=0))
+    finish(start(repository, config))
+    expected = losses(folder)
     again = finish(start(repository, config))  # finished: evaluated again, nothing trained
     assert losses(folder) == expected and "is finished" in again
     finish(start(repository, config, "seed=1", "num_steps=2"))
-    assert losses(tmp_path / "killed.1") == expected  # the finished run was moved aside
+    assert losses(tmp_path / "run.1") == expected  # the finished run was moved aside
     assert json.loads((folder / "config.resolved.json").read_text())["config"]["seed"] == 1

@@ -8,7 +8,7 @@ import torch
 
 from vlmzoo.config.schema import ModelConfig
 from vlmzoo.errors import ConfigError
-from vlmzoo.models.adapter_specs import check_adapters
+from vlmzoo.models.adapter_specs import rehearse_adapters
 from vlmzoo.models.assembler import assemble_model, choose_dtype
 from vlmzoo.models.keys import KeyTable, key_table
 from vlmzoo.models.llava.keys import CLIP
@@ -62,7 +62,7 @@ def build_model(
         raise ConfigError(f"`{name}` is not a release: nobody has published weights of it. Leave `pretrained` out.")
     wanted = [*(model.adapters if isinstance(model, ModelConfig) else ()), *adapters]
     planned = assemble_model(name, device="meta", attn_implementation=attn_implementation)
-    check_adapters(wanted, planned.host_of(planned.config))
+    rehearse_adapters(wanted, planned.host_of(planned.config))
     folder = fetch_model(weights.repo, revision=weights.revision)
     if planned.family == "native":
         return load_model(folder, adapters=wanted, quantization=quantization, **options)[0]

@@ -4,10 +4,13 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from vlmzoo.adapters import ADAPTERS, Adapter, Host
 from vlmzoo.errors import ConfigError
+from vlmzoo.models.new_tokens import check_tokens
 
-__all__ = ["Spec", "adapter_specs", "check_adapters"]
+__all__ = ["Spec", "adapter_specs", "check_adapters", "rehearse_adapters"]
 
 Spec = Mapping[str, Any]
 
@@ -35,7 +38,25 @@ def check_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
         ConfigError: if a spec is faulty, or the base cannot hold an adapter.
         RegistryError: if a name is unknown.
     """
-    for spec in adapter_specs(adapters).values():
+    specs = adapter_specs(adapters)
+    loras = [label for label, spec in specs.items() if spec.get("type") == "lora"]
+    if len(loras) > 1:
+        raise ConfigError(
+            f"A model holds one `lora`, but {' and '.join(loras)} are asked for; give one more `targets`."
+        )
+    for spec in specs.values():
         build: Any = ADAPTERS.check(spec, runtime=("host",)).build
         if inspect.isclass(build) and issubclass(build, Adapter):
             build.check_host(host, **{name: value for name, value in spec.items() if name != "type"})
+
+
+def rehearse_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
+    """Build adapters without memory and check them against each other, before any weight is read.
+
+    Raises:
+        ConfigError: if one cannot be built, the base cannot hold it, or two add the same token.
+        RegistryError: if a name is unknown.
+    """
+    check_adapters(adapters, host)
+    with torch.device("meta"):
+        check_tokens({label: ADAPTERS.build(spec, host=host) for label, spec in adapter_specs(adapters).items()})
