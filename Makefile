@@ -108,6 +108,8 @@ reproduce: install ## check a claim at small scale: make reproduce NAME=... [SEE
 	  $(BIN)/vlmzoo sweep "reproduce/$(NAME)" $(if $(filter command,$(origin SEED)),"seeds=[$(SEED)]") $(ARGS); \
 	elif grep -q '^arms:' "configs/reproduce/$(NAME).yaml"; then set -x; \
 	  $(BIN)/vlmzoo study "reproduce/$(NAME)" $(if $(filter command,$(origin SEED)),"seeds=[$(SEED)]") $(ARGS); \
+	elif grep -q '^stages:' "configs/reproduce/$(NAME).yaml"; then set -x; \
+	  $(BIN)/vlmzoo agent-study "reproduce/$(NAME)" $(if $(filter command,$(origin SEED)),"seeds=[$(SEED)]") $(ARGS); \
 	else set -x; $(BIN)/vlmzoo train "reproduce/$(NAME)" "seed=$(SEED)" $(ARGS); fi
 
 clean: ## remove what the tools left behind, not the runs

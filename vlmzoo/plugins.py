@@ -30,6 +30,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "negative_image_source": ("vlmzoo.services.negative_images", "NEGATIVE_IMAGES"),
     "objective": ("vlmzoo.objectives", "OBJECTIVES"),
     "pathway": ("vlmzoo.evaluation.pathways", "PATHWAYS"),
+    "proposer": ("vlmzoo.agents.proposers", "PROPOSERS"),
     "projector": ("vlmzoo.blocks.projectors", "PROJECTORS"),
     "rollout_engine": ("vlmzoo.services.rollout", "ROLLOUT_ENGINES"),
     "score": ("vlmzoo.scoring", "SCORES"),

@@ -6,6 +6,7 @@ import pytest
 
 from tests.configs.miniatures import in_small
 from vlmzoo.config import (
+    AgentStudyConfig,
     AlignmentConfig,
     AuditConfig,
     EvalConfig,
@@ -20,6 +21,7 @@ from vlmzoo.config.files import read_config_file
 from vlmzoo.experience.curriculum import steps_of_phases
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.runs import train_run
+from vlmzoo.runs.agent_study import plan_agent_study
 from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.policy import check_experience
 from vlmzoo.runs.study import plan_study
@@ -30,7 +32,13 @@ FILES = sorted(FOLDER.rglob("*.yaml"))
 SCHEMAS = {"eval": EvalConfig, "audit": AuditConfig}
 SHRINKABLE = ("eagle", "fast", "mia_dpo", "preference", "s2h", "tiny", "twin")
 """Folders for whose runs a card's miniature and the registries' smallest examples can stand."""
-STUDIES = {"supervisions": SweepConfig, "arms": StudyConfig, "num_examples": AlignmentConfig, "layouts": MiaConfig}
+STUDIES = {
+    "supervisions": SweepConfig,
+    "arms": StudyConfig,
+    "stages": AgentStudyConfig,
+    "num_examples": AlignmentConfig,
+    "layouts": MiaConfig,
+}
 """Schemas of what is no training run, by a key that only they have."""
 
 
@@ -86,6 +94,16 @@ def test_every_study_can_be_planned(path):
     config = load_config(path, schema=StudyConfig)
     starts = 1 if config.start is None else 2
     assert len(plan_study(config)) == (len(config.arms) + starts - 1) * len(config.seeds)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if schema_of(path) is AgentStudyConfig],
+    ids=lambda path: path.relative_to(FOLDER).as_posix(),
+)
+def test_every_study_of_an_agent_can_be_planned(path):
+    config = load_config(path, schema=AgentStudyConfig)
+    assert len(plan_agent_study(config)) == len(config.stages) * len(config.seeds)
 
 
 def curricula():

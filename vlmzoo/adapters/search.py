@@ -14,6 +14,7 @@ token, Q cells of the detector's grid, P pixels of all maps, S side of the detec
 """
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from vlmzoo.adapters._token_images import encoded_pictures, images_of_tokens, pl
 from vlmzoo.adapters.contract import Adapter, AdapterContext, GenerationContext, Host
 from vlmzoo.adapters.tokens import AROUND_IMAGE
 from vlmzoo.blocks.decoders.owlvit import OwlVitDetector
+from vlmzoo.blocks.decoders.scratch import start_from_scratch, widen
 from vlmzoo.data.adapter_inputs import AdapterInputs
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.registry import nearest_hint
@@ -61,6 +63,8 @@ class SearchAdapter(Adapter):
         detector: arguments of ``OwlVitDetector``; none are those of OWL-ViT base with patches of 16 pixels.
         weights: a file or folder with OWL-ViT's published weights to start from; None starts from random ones. A saved
             model does not need it any more.
+        from_scratch: whether detector, queries and prompts start wider, for a detector that has no weights to start
+            from and learns with its image encoder (`start_from_scratch`).
         token: ``[LOC]``.
         image_tokens: whether ``<im_start>`` and ``<im_end>`` are added behind it, as SEAL does; a chat template such as
             ``llava_v1`` puts them around images.
@@ -91,6 +95,7 @@ class SearchAdapter(Adapter):
         *,
         detector: Mapping[str, Any] | None = None,
         weights: str | None = None,
+        from_scratch: bool = False,
         token: str = "[LOC]",
         image_tokens: bool = False,
         train_box_head: bool = False,
@@ -101,11 +106,23 @@ class SearchAdapter(Adapter):
         host: Host,
     ) -> None:
         super().__init__(host=host)
-        self.check_host(host, detector=detector, cache_size=cache_size, encoder_chunk=encoder_chunk)
+        self.check_host(
+            host,
+            detector=detector,
+            weights=weights,
+            from_scratch=from_scratch,
+            cache_size=cache_size,
+            encoder_chunk=encoder_chunk,
+        )
         self.decoder = OwlVitDetector(**dict(detector or {}))
         width = host.hidden_size
         self.text_hidden_fcs_det = _projection(width, self.decoder.query_dim)
         self.text_hidden_fcs_seg = _projection(width, self.decoder.prompt_dim)
+        if from_scratch:
+            start_from_scratch(self.decoder)
+            for first, _, last in (self.text_hidden_fcs_det, self.text_hidden_fcs_seg):
+                widen(first, gain=1.0)
+                widen(last, gain=math.sqrt(2.0))  # half of the values before it are 0
         self.special_tokens = (token, *(AROUND_IMAGE if image_tokens else ()))
         learning = [*self.decoder.trainable_parts]
         learning += ["owlvit.box_head."] if train_box_head else []
@@ -122,6 +139,11 @@ class SearchAdapter(Adapter):
             ConfigError: naming the option.
         """
         _check_detector(options.get("detector"))
+        if options.get("from_scratch") and options.get("weights") is not None:
+            raise ConfigError(
+                f"adapter `search`: `from_scratch` has no effect beside `weights` ({options['weights']!r}); leave one "
+                "out."
+            )
         for name in ("cache_size", "encoder_chunk"):
             value = options.get(name, 0)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:

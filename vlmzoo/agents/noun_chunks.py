@@ -7,11 +7,22 @@ spaCy; here any callable may, and the default makes do without a parser.
 import re
 from collections.abc import Callable, Sequence
 
-__all__ = ["cue_phrase", "longest_chunks", "plain_noun_chunks"]
+__all__ = ["cue_phrase", "longest_chunks", "plain_noun_chunks", "question_objects"]
 
 _LEADING = re.compile(
     r"^(?:(?:on|in|at|near|by|under|above|below|beside|behind|inside|around|of|to|with|next to|close to|top of|"
     r"the|a|an|its|their|his|her|this|that|these|those)\s+)+",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(
+    r"\b(?:the|an?|any)\s+((?:[\w'-]+\s+){0,3}?[\w'-]+)"
+    r"(?=\s+(?:is|are|was|were|has|have|in|on|at|of|to|and|or|with|from|under|above|below|behind|beside|near|next|left"
+    r"|right|than|that|which|holding|wearing|visible|there)\b|\s*[?.,;:!]|\s*$)",
+    re.IGNORECASE,
+)
+_NO_OBJECTS = re.compile(
+    r"^(?:(?:left|right|top|bottom|upper|lower)(?: (?:side|part|corner))?|image|picture|photo|scene|colou?r|shape|size"
+    r"|material|number|answer|side|position|option|letter)s?$",
     re.IGNORECASE,
 )
 _SEPARATORS = re.compile(r",|;|\band\b|\bor\b", re.IGNORECASE)
@@ -61,3 +72,13 @@ def longest_chunks(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         if all(last < other_first or first > other_last for other_first, other_last in kept):
             kept.append((first, last))
     return sorted(kept)
+
+
+def question_objects(question: str) -> list[str]:
+    """Return the things that a question names: what stands behind an article, and is no property, side or picture.
+
+    An approximation where spaCy is not installed: "What colour is the small flag on the boat?" gives "small flag" and
+    "boat".
+    """
+    found = (match.group(1).strip() for match in _NAMED.finditer(question))
+    return list(dict.fromkeys(name for name in found if not _NO_OBJECTS.match(name)))

@@ -12,6 +12,7 @@ from rich.table import Table
 from vlmzoo.errors import ConfigError
 
 __all__ = [
+    "agent_study",
     "evaluate",
     "export",
     "generate",
@@ -149,6 +150,19 @@ def study(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
     from vlmzoo.runs import study_run
 
     study_run(checked)
+
+
+def agent_study(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Train the models of a fast-and-slow agent, and measure it at a glance, always looking, and as it decides."""
+    from vlmzoo.config import AgentStudyConfig, load_config
+
+    checked = load_config(config, overrides or [], schema=AgentStudyConfig)
+    if dry_run:
+        _print_config(checked)
+        return
+    from vlmzoo.runs import agent_study_run
+
+    agent_study_run(checked)
 
 
 def evaluate(

@@ -4,9 +4,18 @@ from vlmzoo.config.files import find_config, list_configs
 from vlmzoo.config.loading import load_config, parse_overrides
 from vlmzoo.config.resolved import dump_resolved
 from vlmzoo.config.schema import AuditConfig, EvalConfig, HubConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig
-from vlmzoo.config.studies import AlignmentConfig, ArmConfig, MatchConfig, MiaConfig, StudyConfig, SweepConfig
+from vlmzoo.config.studies import (
+    AgentStudyConfig,
+    AlignmentConfig,
+    ArmConfig,
+    MatchConfig,
+    MiaConfig,
+    StudyConfig,
+    SweepConfig,
+)
 
 __all__ = [
+    "AgentStudyConfig",
     "AlignmentConfig",
     "ArmConfig",
     "AuditConfig",

@@ -180,8 +180,12 @@ class AuditConfig(_Strict):
     """Who answers."""
     benchmark: Spec
     """What is asked: ``{type: name, …}``; its main score is compared."""
+    agent: Spec | None = None
+    """How the model answers, e.g. ``{type: fast_slow, decide: slow, proposer: {type: vstar, model: PATH}}`` or ``{type:
+    look_twice}``; None asks it at once. Evidence has pathways only where an agent shows some."""
     pathways: dict[str, Spec] = Field(default_factory=dict)
-    """``{label: {type: encoder, number: 0}}``; none named stands for each encoder of a composed base."""
+    """``{label: {type: encoder, number: 0}}``; none named stands for each encoder of a composed base, or for what the
+    agent shows: ``crop``, ``box_text`` or ``roi_text``, and ``mask`` where it has a segmenter."""
     kinds: list[str] | None = None
     """Ways to disturb: ``blank``, ``swap``, ``shuffle``, ``noise``; None takes all that a pathway knows."""
     output_dir: str

@@ -4,7 +4,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vlmzoo.config.schema import Count, ModelConfig, Number, Spec
 
-__all__ = ["AlignmentConfig", "ArmConfig", "MatchConfig", "MiaConfig", "StudyConfig", "SweepConfig"]
+__all__ = [
+    "AgentStudyConfig",
+    "AlignmentConfig",
+    "ArmConfig",
+    "MatchConfig",
+    "MiaConfig",
+    "StudyConfig",
+    "SweepConfig",
+]
 
 
 class _Strict(BaseModel):
@@ -157,3 +165,30 @@ class MiaConfig(_Strict):
     """Questions in one file."""
     seed: Count = 0
     """Of all draws."""
+
+
+class AgentStudyConfig(_Strict):
+    """Models trained stage by stage for a fast-and-slow agent, which is then measured on drawn rooms."""
+
+    stages: dict[str, ArmConfig]
+    """``switch``, which answers or refuses, and ``search``, which looks; each a run, trained in this order."""
+    rooms: Spec = Field(default_factory=dict)
+    """Options of the rooms that are asked about, see ``vlmzoo.data.hidden_glyphs.RoomRules``."""
+    num_rooms: Count = Field(default=150, ge=2)
+    """Rooms with a tiny target, and as many with a large one."""
+    room_seed: Count = 1_000_003
+    """Of the rooms; training takes another."""
+    vstar: Spec = Field(default_factory=dict)
+    """Options of the search, see ``vlmzoo.agents.proposers.vstar``."""
+    with_random_order: bool = True
+    """Whether tiny targets are searched for in random order, too, for comparison."""
+    seeds: list[Count] = Field(default_factory=lambda: [0], min_length=1)
+    """All stages run once with each, and are measured."""
+    publish: str | None = None
+    """A Markdown file that gets the finished table, with command, versions and date; pictures lie beside it."""
+    output_dir: str
+    """Gets a folder for each stage and seed, the answers, ``summary.json``, ``summary.md`` and pictures."""
+    title: str | None = None
+    """Heading of the table; None takes the folder's name."""
+    notes: list[str] = Field(default_factory=lambda: list[str]())
+    """What a reader must know to judge the figures, a sentence each."""

@@ -34,6 +34,10 @@ class FocusObject(NamedTuple):
     """What it is called."""
     box: Box
     """Where it is, in a frame of the image."""
+    crop: Image.Image | None = None
+    """What is shown of it; None for the pixels around its box."""
+    place: str | None = None
+    """Where it is, in words; None tells its box."""
 
 
 def forms_of(num_objects: int, *, layout: Layout = "seal") -> tuple[Form, Form]:
@@ -90,7 +94,7 @@ def focus_sample(
         for number, found in enumerate(objects):
             pieces += [{"type": "text", "text": prompts["separator"]}] if number else []
             pieces += object_blocks(found, form=of_objects)
-            images.append(crop_of(picture, found, scale=scale))
+            images.append(found.crop or crop_of(picture, found, scale=scale))
         pieces.append({"type": "text", "text": after.replace("{question}", question)})
         content += _joined(pieces)
     else:
@@ -102,7 +106,8 @@ def focus_sample(
 def object_blocks(found: FocusObject, *, form: Form) -> list[Content]:
     """Return what stands for an object in a question: its name, its crop, and where it is."""
     text = load_prompts("seal")["switch"]["object"]
-    before, after = text.replace("{location}", location_text(found.box)).split(OBJECT_MARK)
+    place = location_text(found.box) if found.place is None else found.place
+    before, after = text.replace("{location}", place).split(OBJECT_MARK)
     return [
         {"type": "text", "text": before.replace("{name}", found.name)},
         {"type": "image", "form": form, "inline": True},

@@ -9,7 +9,7 @@ from typing import Any
 from vlmzoo.errors import MissingExtraError
 from vlmzoo.scoring.statistics import Interval
 
-__all__ = ["DARK", "LIGHT", "Look", "draw_curve", "draw_lines"]
+__all__ = ["DARK", "LIGHT", "Look", "draw_curve", "draw_lines", "draw_path"]
 
 _MAX_POINTS = 2000  # more do not show at this size
 _SMOOTHED_SHARE = 0.04  # of the points, in one window of the running mean
@@ -113,6 +113,47 @@ def draw_lines(
     budgets = sorted({x for points in lines.values() for x, _ in points})
     axes.set_xticks(budgets, [f"{x:,.0f}" for x in budgets])
     axes.minorticks_off()
+    axes.margins(x=0.08)
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(frameon=False, fontsize=8, labelcolor=look.ink)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def draw_path(
+    path: Path,
+    line: Sequence[tuple[float, float]],
+    points: Mapping[str, tuple[float, float]],
+    *,
+    x_label: str,
+    y_label: str,
+    look: Look = LIGHT,
+) -> Path:
+    """Draw a path in the plane, and points with their names, on a white ground.
+
+    Args:
+        path: of the PNG file; its folder is made.
+        line: ``[(x, y), …]``.
+        points: by name.
+        x_label: what x is.
+        y_label: what y is, within 0 and 1.
+        look: colours of ink and grid.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError.for_package("matplotlib", "train") from error
+    figure = Figure(figsize=(5.6, 3.4), dpi=180, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([x for x, _ in line], [y for _, y in line], color=look.line, linewidth=1.2, alpha=0.6)
+    for name, (x, y) in points.items():
+        axes.plot([x], [y], marker="o", markersize=5, linestyle="none", label=name)
+    _dress(axes, y_label, look)
+    axes.set_xlabel(x_label, color=look.ink)
     axes.margins(x=0.08)
     axes.set_ylim(-0.03, 1.03)
     axes.legend(frameon=False, fontsize=8, labelcolor=look.ink)

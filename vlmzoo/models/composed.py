@@ -17,6 +17,7 @@ from vlmzoo.data.packing import Segments
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.models.adapting import AdapterMixin
 from vlmzoo.models.feature_cache import FeatureCache
+from vlmzoo.models.image_memory import ImageMemory
 from vlmzoo.models.packed import place_rows
 from vlmzoo.outputs import VlmOutput
 
@@ -72,6 +73,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
     language_model: PreTrainedModel
     feature_cache: FeatureCache | None = None
     """Keeps what frozen encoders make of images, in training."""
+    image_memory: ImageMemory | None = None
+    """Keeps what the encoders make of the latest images, while questions are asked (``remembered_images``)."""
     part_prefixes = {"encoder": ("encoder.",), "projector": ("projector.",), "language_model": ("language_model.",)}
 
     def __init__(self, config: ComposedConfig) -> None:
@@ -93,6 +96,8 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
         return self.project(self._maps_of(pixel_values))
 
     def _maps_of(self, pixel_values: Tensor) -> list[Tensor]:
+        if not self.training and self.image_memory is not None:
+            return self.image_memory.maps(pixel_values, self.feature_maps)
         if self.feature_cache is None or not self.training:
             return self.feature_maps(pixel_values)
         return self.feature_cache.maps(pixel_values, self.feature_maps, together=self.always_look)

@@ -3,6 +3,7 @@
 Letters: B sequences.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,6 +96,33 @@ class GeneratingMixin(Adapted):
             DataError: if the image cannot be used.
         """
         return segment_image(self, image, text, max_new_tokens=max_new_tokens)
+
+    def answer(
+        self, image: ImageLike, question: str, *, options: Sequence[str] = (), proposer: Any = None, **decisions: Any
+    ) -> Any:
+        """Answer a question at a glance or, where the model refuses, after looking for what it misses (FaST).
+
+        Args:
+            image: a file, or an image already opened.
+            question: in words.
+            options: answers of which the likeliest is chosen; none answers freely.
+            proposer: what looks: ``vstar``, ``cos``, or any callable ``(image, question, name)``; None takes the
+                adapter that this model has for it.
+            decisions: options of ``vlmzoo.agents.fast_slow.FastSlowOptions``.
+
+        Returns:
+            A ``vlmzoo.agents.fast_slow.Answer``: ``text``, ``mode``, ``evidence`` and ``trace``.
+
+        Raises:
+            ConfigError: if an option or the proposer cannot be.
+            DataError: if the image cannot be used.
+        """
+        agents: Any = importlib.import_module("vlmzoo.agents.fast_slow")  # agents stand above models
+        try:
+            chosen = agents.FastSlowOptions(**decisions)
+        except TypeError as error:
+            raise ConfigError(f"`answer`: {error}.") from error
+        return agents.FastSlow(self, proposer=proposer, options=chosen).answer(image, question, options=options)
 
     def compare(
         self, image_a: ImageLike, image_b: ImageLike, *, question: str | None = None, max_new_tokens: int = 512

@@ -1,16 +1,19 @@
 """Asking a model with the ROI adapter: where to look, then the question with that region before it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from PIL import Image
 
 from vlmzoo.adapters.roi import RoiAdapter
 from vlmzoo.data.images import load_image
 from vlmzoo.data.prompting import end_ids, prompt_inputs, sampling_exclusions
 from vlmzoo.data.regions import Region
 from vlmzoo.errors import ConfigError
+from vlmzoo.geometry import Box, Frame
 from vlmzoo.types import ImageLike, Sample
 
-__all__ = ["LookAnswer", "look_and_answer", "roi_adapter"]
+__all__ = ["LookAnswer", "answer_region", "look_and_answer", "roi_adapter", "say_region"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +56,38 @@ def look_and_answer(
     """
     adapter = roi_adapter(model)
     picture = load_image(image)
-    said = _said(model, adapter.region_sample(picture, question), max_new_tokens=max_region_tokens)
-    region = adapter.read(said, picture)
+    said, region = say_region(model, picture, question, max_new_tokens=max_region_tokens)
     sample = adapter.answer_sample(picture, question, said=said, region=region, asks_letter=asks_letter)
     return LookAnswer(text=_said(model, sample, max_new_tokens=max_new_tokens), said=said, region=region)
+
+
+def say_region(model: Any, image: ImageLike, question: str, *, max_new_tokens: int = 128) -> tuple[str, Region]:
+    """Ask greedily for a region alone; return what was said, and what was read of it.
+
+    Raises:
+        ConfigError: if the model has no ROI adapter.
+        DataError: if the image cannot be used.
+    """
+    adapter = roi_adapter(model)
+    picture = load_image(image)
+    said = _said(model, adapter.region_sample(picture, question), max_new_tokens=max_new_tokens)
+    return said, adapter.read(said, picture)
+
+
+def answer_region(
+    model: Any, image: ImageLike, question: str, *, said: str, crop: Image.Image, max_new_tokens: int = 128
+) -> str:
+    """Ask greedily for the answer, with a region in words and in pixels before the question.
+
+    Raises:
+        ConfigError: if the model has no ROI adapter.
+        DataError: if the image cannot be used.
+    """
+    picture = load_image(image)
+    square = Frame.original("image", width=picture.width, height=picture.height).padded_to_square(align="center")
+    whole = Region(box=Box.whole(square))
+    sample = roi_adapter(model).answer_sample(picture, question, said=said, region=whole)
+    return _said(model, replace(sample, images=[picture, crop]), max_new_tokens=max_new_tokens)
 
 
 def roi_adapter(model: Any) -> RoiAdapter:

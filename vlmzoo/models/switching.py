@@ -1,6 +1,6 @@
-"""Asking a switch: an answer with its confidence, or what is missing; freely or among options.
+"""Asking a switch: an answer with its confidence, or what is missing; freely or among options, several at once.
 
-Letters: L generated tokens.
+Letters: B samples, L generated tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from vlmzoo.data.focus import FocusObject, Layout, focus_sample
-from vlmzoo.data.prompting import end_ids, prompt_inputs, sampling_exclusions
-from vlmzoo.data.refusals import missing_objects
-from vlmzoo.models.option_scoring import option_losses
-from vlmzoo.types import ImageLike
+from vlmzoo.data.prompting import end_ids, prompt_inputs, sampling_exclusions, until_end
+from vlmzoo.data.refusals import missing_objects, refusal_of
+from vlmzoo.models.option_scoring import option_ids, option_losses
+from vlmzoo.types import ImageLike, Sample
 
-__all__ = ["SwitchAnswer", "ask", "choose"]
+__all__ = ["SwitchAnswer", "ask", "ask_samples", "choose"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class SwitchAnswer:
             lead of the likeliest over the next, after a softmax over minus their losses.
         option: place of the chosen option; None where there were none.
         losses: of the options, in nats.
+        num_prompt_tokens: positions of the question, visual tokens included.
+        num_new_tokens: L, the end included.
     """
 
     text: str
@@ -36,6 +40,8 @@ class SwitchAnswer:
     confidence: float
     option: int | None = None
     losses: Sequence[float] = field(default_factory=list)
+    num_prompt_tokens: int = 0
+    num_new_tokens: int = 0
 
 
 def ask(
@@ -62,17 +68,45 @@ def ask(
     Raises:
         DataError: if the image cannot be used, or an object lies outside of it.
     """
-    processor = model.processor
     sample = focus_sample(image, question, objects, layout=layout)
-    inputs = prompt_inputs(processor, [sample], device=model.device, dtype=model.dtype)
+    return ask_samples(model, [sample], is_strict=is_strict, max_new_tokens=max_new_tokens)[0]
+
+
+def ask_samples(
+    model: Any,
+    samples: Sequence[Sample],
+    *,
+    is_strict: bool = False,
+    may_refuse: bool = True,
+    max_new_tokens: int = 200,
+) -> list[SwitchAnswer]:
+    """Ask B questions in one batch, freely and greedily.
+
+    Args:
+        model: put into evaluation mode meanwhile.
+        samples: as ``focus_sample`` makes them.
+        is_strict: whether a refusal must be the authors' words to the letter.
+        may_refuse: False forbids an answer to begin as the refusal does; the next likeliest words come instead.
+        max_new_tokens: the limit of each answer.
+
+    Raises:
+        DataError: if a sample does not end with a question, or its images cannot be used.
+    """
+    processor = model.processor
+    inputs = prompt_inputs(processor, samples, device=model.device, dtype=model.dtype)
     ends = end_ids(model, processor)
     excluded = sampling_exclusions(processor, keep=ends)
+    start = inputs["input_ids"].shape[1]
+    options: dict[str, Any] = {"suppress_tokens": excluded} if excluded else {}
+    if not may_refuse:
+        forbidden = ForbiddenBeginning(_beginning_of_refusal(processor, samples[0]), start=start)
+        options["logits_processor"] = LogitsProcessorList([forbidden])
     was_training = model.training
     model.eval()
     try:
         outputs = model.generate(
             **inputs,
-            **({"suppress_tokens": excluded} if excluded else {}),
+            **options,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             return_dict_in_generate=True,
@@ -80,14 +114,24 @@ def ask(
         )
     finally:
         model.train(was_training)
-    ids = outputs.sequences[0, inputs["input_ids"].shape[1] :].tolist()
-    length = next((place + 1 for place, id in enumerate(ids) if id in ends), len(ids))
-    nats = [
-        -float(logits[0].float().log_softmax(-1)[id]) for logits, id in zip(outputs.logits, ids[:length], strict=False)
-    ]
-    text = processor.tokenizer.decode(ids[:length], skip_special_tokens=True).strip()
-    confidence = float(torch.tensor(nats).mean().neg().exp()) if nats else 0.0
-    return SwitchAnswer(text=text, missing=missing_objects(text, strict=is_strict), confidence=confidence)
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    answers = []
+    for row, length in enumerate(lengths):
+        ids = until_end(outputs.sequences[row, start:].tolist(), ends)
+        nats = [
+            -float(logits[row].float().log_softmax(-1)[id]) for logits, id in zip(outputs.logits, ids, strict=False)
+        ]
+        text = processor.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        answers.append(
+            SwitchAnswer(
+                text=text,
+                missing=missing_objects(text, strict=is_strict),
+                confidence=float(torch.tensor(nats).mean().neg().exp()) if nats else 0.0,
+                num_prompt_tokens=int(length),
+                num_new_tokens=len(ids),
+            )
+        )
+    return answers
 
 
 def choose(
@@ -117,3 +161,38 @@ def choose(
     lead = float(shares[0] - shares[1]) if len(shares) > 1 else 1.0
     best = int(losses.argmin())
     return SwitchAnswer(text=options[best], missing=None, confidence=lead, option=best, losses=losses.tolist())
+
+
+class ForbiddenBeginning(LogitsProcessor):
+    """Keeps completions from beginning with some ids; once they begin otherwise, everything may be said.
+
+    Args:
+        ids: of the beginning.
+        start: position at which completions begin.
+    """
+
+    def __init__(self, ids: Sequence[int], *, start: int) -> None:
+        self.ids = list(ids)
+        self.start = start
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Forbid the last id of the beginning where all before it were said: scores ``(B, V)`` of ids ``(B, T)``."""
+        said = input_ids[:, self.start :]
+        if said.shape[1] != len(self.ids) - 1:
+            return scores
+        before = torch.tensor(self.ids[:-1], dtype=said.dtype, device=said.device)
+        begins = (said == before).all(dim=1)  # (B,); of no ids all are said
+        kept = scores.clone()
+        kept[begins, self.ids[-1]] = -torch.inf
+        return kept
+
+
+def _beginning_of_refusal(processor: Any, sample: Sample) -> list[int]:
+    """Return the ids of the refusal's first word, which no other answer should begin with."""
+    sentence = refusal_of([])
+    ids = option_ids(processor, sample, sentence)
+    word = sentence.split(",")[0].split()[0]
+    for length in range(1, len(ids)):
+        if processor.tokenizer.decode(ids[:length]).strip().startswith(word):
+            return list(ids[:length])
+    return list(ids)

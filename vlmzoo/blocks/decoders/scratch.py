@@ -18,14 +18,17 @@ def start_from_scratch(decoder: nn.Module) -> None:
     450 steps, with this one they heeded it from step 200 on.
 
     Args:
-        decoder: of the registry; parts whose names begin with ``mask_decoder`` or ``prompt_encoder`` are widened.
+        decoder: of the registry, or SEAL's detector; parts whose names begin with ``mask_decoder``, ``prompt_encoder``
+            or ``visual_projection`` are widened.
     """
     for name, module in decoder.named_modules():
-        if name.startswith(("mask_decoder", "prompt_encoder")):
+        if name.startswith(("mask_decoder", "prompt_encoder", "visual_projection")):
             widen(module, gain=1.0)
         positions = getattr(module, "pos_embed", None)
         if isinstance(positions, nn.Parameter):
             nn.init.trunc_normal_(positions, std=SCRATCH_POSITION_STD)
+        if isinstance(module, nn.Embedding) and name.endswith("position_embedding"):
+            nn.init.trunc_normal_(module.weight, std=SCRATCH_POSITION_STD)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from vlmzoo.evaluation.benchmarks.synthetic import derangement
 from vlmzoo.evaluation.pathways import KINDS, PATHWAYS
 from vlmzoo.types import Sample
 
-__all__ = ["ImagePathway"]
+__all__ = ["ImagePathway", "other_picture"]
 
 _GREY = (122, 116, 104)  # the mean colour of CLIP's training pictures
 _CELLS = 4
@@ -44,7 +44,7 @@ class ImagePathway:
             yield _swapped(samples, seed=seed)
             return
         draw = np.random.default_rng(seed)
-        yield [replace(s, images=[_other(kind, load_image(image), draw) for image in s.images]) for s in samples]
+        yield [replace(s, images=[other_picture(kind, load_image(image), draw) for image in s.images]) for s in samples]
 
 
 def _swapped(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
@@ -58,7 +58,8 @@ def _swapped(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
     return [replace(sample, images=samples[other].images) for sample, other in zip(samples, order, strict=True)]
 
 
-def _other(kind: str, image: Image.Image, draw: np.random.Generator) -> Image.Image:
+def other_picture(kind: str, image: Image.Image, draw: np.random.Generator) -> Image.Image:
+    """Return a picture of the same size in place of one: ``blank``, ``noise`` or ``shuffle``."""
     width, height = image.size
     if kind == "blank":
         return Image.new("RGB", (width, height), _GREY)
