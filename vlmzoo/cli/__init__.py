@@ -13,6 +13,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from vlmzoo.cli import commands, data_commands, preference_commands, serve_commands
+from vlmzoo.cli.demo_command import demo
 from vlmzoo.cli.doctor import doctor
 from vlmzoo.cli.verifying import verify
 from vlmzoo.errors import VlmzooError
@@ -55,6 +56,7 @@ app.command()(verify)
 app.command()(commands.export)
 app.command()(commands.push)
 app.command()(doctor)
+app.command()(demo)
 
 data = typer.Typer(no_args_is_help=True, help="Make and check data.")
 data.command("s2h")(data_commands.data_s2h)

@@ -6,7 +6,7 @@ from typing import Any
 from vlmzoo.agents.fast_slow import FastSlow, FastSlowOptions, Request
 from vlmzoo.agents.look_twice import LookTwice
 from vlmzoo.errors import ConfigError, DataError
-from vlmzoo.hub import load_model
+from vlmzoo.models.further import further_model
 from vlmzoo.registry import nearest_hint
 from vlmzoo.types import Sample
 
@@ -38,8 +38,8 @@ def agent_of(spec: Mapping[str, Any], model: Any) -> FastSlow | LookTwice:
             return LookTwice(model, **options)
         proposer, segmenter = options.pop("proposer", None), options.pop("segmenter", None)
         if isinstance(proposer, Mapping) and isinstance(proposer.get("model"), str):
-            proposer = {**proposer, "model": _loaded(proposer["model"], model)}
-        segmenter = None if segmenter is None else _loaded(segmenter, model)
+            proposer = {**proposer, "model": further_model(proposer["model"], beside=model)}
+        segmenter = None if segmenter is None else further_model(segmenter, beside=model)
         return FastSlow(model, proposer=proposer, segmenter=segmenter, options=FastSlowOptions(**options))
     except TypeError as error:
         raise ConfigError(f"`agent`: {error}.") from error
@@ -70,10 +70,6 @@ def evidence_pathways(agent: FastSlow | LookTwice) -> dict[str, dict[str, Any]]:
         return {name: {"type": name} for name in ("crop", "roi_text")}
     names = ["crop", "box_text", *(["mask"] if agent.segmenter is not None else [])]
     return {name: {"type": name} for name in names}
-
-
-def _loaded(path: str, beside: Any) -> Any:
-    return load_model(path, device=str(beside.device))[0]
 
 
 def _question_of(sample: Sample) -> str:

@@ -30,9 +30,10 @@ FRAME = Frame.original("image", width=40, height=40)
 def make_shown(number, *, has_mask=False):
     region = Box.from_xywh((4 + number, 6, 12, 12), frame=FRAME)
     array = np.zeros((40, 40), dtype=bool)
-    array[8:14, 6 + number : 10 + number] = True
+    low = 13 + number % 3
+    array[8:low, 6 + number : 10 + number] = True
     picture = make_picture(number).resize((40, 40))
-    box = Box.from_xyxy((6 + number, 8, 10 + number, 14), frame=FRAME) if has_mask else region
+    box = Box.from_xyxy((6 + number, 8, 10 + number, low), frame=FRAME) if has_mask else region
     return Shown(
         name=f"thing {number}",
         text=f"[0.1{number}0,0.200,0.300,0.400]",
