@@ -1,4 +1,4 @@
-"""Three batches of rollouts, cut in several ways over the ranks that run this; writes what the journal says as JSON.
+"""Two batches of rollouts, cut in several ways over the ranks that run this; writes what the journal says as JSON.
 
 A group has three completions and a batch has four prompts, so on two ranks a group lies on both.
 """
@@ -13,7 +13,9 @@ from vlmzoo.config.schema import RunConfig
 from vlmzoo.distributed import is_main, world_size
 from vlmzoo.runs import train_run
 
-GLOBAL_BATCH, NUM_STEPS = 12, 6
+GLOBAL_BATCH, NUM_STEPS = 12, 4
+SIZES = {0: (2, 3, 6), 2: (3,), 3: (2, 6)}
+"""Micro-batches that are tried at each stage of ZeRO."""
 TOLD = ("loss", "policy_loss", "kl_nats", "reward", "grad_norm", "zero_variance", "completion_tokens")
 
 
@@ -47,8 +49,7 @@ def run(stage, micro_batch_size, output_dir):
 
 
 def main(out):
-    sizes = [size for size in (2, 3, 6) if GLOBAL_BATCH // world_size() % size == 0]
-    found = {f"zero{stage}/{size}": run(stage, size, f"{out}.run") for stage in (0, 2, 3) for size in sizes}
+    found = {f"zero{stage}/{size}": run(stage, size, f"{out}.run") for stage, sizes in SIZES.items() for size in sizes}
     if is_main():
         Path(out).write_text(json.dumps(found), encoding="utf-8")
 

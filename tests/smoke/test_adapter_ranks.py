@@ -1,4 +1,4 @@
-"""Masks on several ranks: a rank without any makes nobody wait, and the losses are those of one process."""
+"""Adapters on several ranks: a rank without any target makes nobody wait, and losses are those of one process."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 
-def series(repository, out, num_ranks, port):
+def series(repository, adapter, out, num_ranks, port):
     done = subprocess.run(
         [
             "torchrun",
@@ -16,7 +16,8 @@ def series(repository, out, num_ranks, port):
             "--master-port",
             str(port),
             "-m",
-            "tests.smoke.seg_ranks",
+            "tests.smoke.adapter_ranks",
+            adapter,
             out,
         ],
         cwd=repository,
@@ -33,9 +34,10 @@ def series(repository, out, num_ranks, port):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_two_ranks_of_which_one_has_no_mask_learn_as_one_process_does(repository, tmp_path):
-    [expected] = series(repository, str(tmp_path / "one.json"), 1, 29581).values()
-    assert all(bce > 0 for _, bce in expected)
-    for name, losses in series(repository, str(tmp_path / "two.json"), 2, 29583).items():
+@pytest.mark.parametrize(("adapter", "port"), [("seg", 29581), ("search", 29585), ("switch", 29589)])
+def test_two_ranks_of_which_one_has_no_target_learn_as_one_process_does(repository, tmp_path, adapter, port):
+    [expected] = series(repository, adapter, str(tmp_path / "one.json"), 1, port).values()
+    assert all(part > 0 for _, part in expected)
+    for name, losses in series(repository, adapter, str(tmp_path / "two.json"), 2, port + 2).items():
         for found, wanted in zip(losses, expected, strict=True):
             assert found == pytest.approx(wanted, abs=1e-5), name

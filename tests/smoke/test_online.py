@@ -1,17 +1,24 @@
-"""Online preferences as a whole run, with a rank that never makes a pair."""
+"""Online preferences as a whole run: killed at any moment, and with a rank that never makes a pair."""
 
 import json
 import math
 import os
+import random
 import subprocess
+import time
 
 import pytest
 import yaml
 
+from tests.smoke.test_resume import finish, kill, start, wait_for
 from vlmzoo.runs.journal import read_journal
 from vlmzoo.services.pair_making.spool import read_spool
 
 NUM_STEPS = 6
+POLICIES = {
+    "ovip_code": {"selection": {"type": "ovip_code"}},
+    "ovip_paper": {"selection": {"type": "ovip_paper"}, "judge": {"type": "object_f1", "noise": 3.0}},
+}
 
 
 def write(folder, name, **experience):
@@ -29,6 +36,33 @@ def write(folder, name, **experience):
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
+
+
+def series(folder):
+    rows = read_journal(folder / "journal.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, NUM_STEPS + 1))
+    return [(row["loss"], row["grad_norm"], row["tokens"], row["online/trained"]) for row in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_run_that_is_killed_goes_on_to_the_last_bit_and_loses_and_doubles_nothing(repository, tmp_path, policy):
+    finish(start(repository, write(tmp_path, "whole", **POLICIES[policy])))
+    expected = series(tmp_path / "whole")
+    assert any(trained > 0 for *_, trained in expected)
+    config, draw = write(tmp_path, "killed", **POLICIES[policy]), random.Random(policy)
+    for step in (2, 4):
+        process = start(repository, config)
+        wait_for(tmp_path / "killed", step, process)
+        time.sleep(draw.random() * 0.3)  # while it samples, while services work, in a save, anywhere
+        kill(process)
+    finish(start(repository, config))
+    assert series(tmp_path / "killed") == expected
+    spools = [read_spool(tmp_path / name / "online" / "spool.jsonl") for name in ("whole", "killed")]
+    assert spools[0] == spools[1]
+    trained = [(row["place"], row["number"]) for row in spools[1] if row["event"] == "trained" and not row["is_replay"]]
+    assert trained and len(trained) == len(set(trained))
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def test_one_batch_of_rollouts_gives_one_series_however_it_is_cut(repository, tm
             repository, str(tmp_path / f"{num_ranks}.json"), num_ranks, port, module="rollout_splits"
         ).items()
     }
-    assert len(found) == 3 * 3 + 3 * 3
+    assert len(found) == 2 * 6
     expected = found[(1, "zero0/2")]
     assert len({line["reward"] for line in expected}) > 1
     assert expected[-1]["kl_nats"] > 0

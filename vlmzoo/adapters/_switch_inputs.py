@@ -29,6 +29,11 @@ class SwitchInputs(AdapterInputs):
     def __init__(self, *, num_latents: int | None) -> None:
         self.num_latents = num_latents
 
+    @property
+    def shapes_prompts(self) -> bool:
+        """Whether images have forms, by which placeholders are expanded."""
+        return self.num_latents is not None
+
     def image_token_counts(self, sample: Sample) -> Sequence[int | None]:
         """Return the tokens of each image that is short."""
         if self.num_latents is None:

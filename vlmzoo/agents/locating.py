@@ -13,6 +13,7 @@ Letters: P patches, T text positions, L generated tokens, Q boxes, D width of a 
 import copy
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -130,6 +131,7 @@ class ModelLocator(PlainLocator):
         self.can_share = hasattr(model, "num_image_tokens") and not is_tiled  # every image has as many tokens
         self.num_kept = num_kept
         self._read: OrderedDict[Frame, tuple[_Reading, int]] = OrderedDict()
+        self._asked: dict[str, list[int]] = {}  # ids of prompts by question: they are the same for every patch
 
     def detect(self, patches: Sequence[Frame], question: str) -> list[Detection]:
         """Look for an object in several patches, in one batch."""
@@ -154,7 +156,9 @@ class ModelLocator(PlainLocator):
         self, patches: Sequence[Frame], question: str, *, tries_draft: bool = True
     ) -> list[tuple[str, "list[_Found]"]]:
         """Ask one question about P patches; the answer, and what each ``[LOC]`` of it found."""
-        ids = self.processor.encode_prompt(self._sample(patches[0], question))["input_ids"]
+        if question not in self._asked:
+            self._asked[question] = self.processor.encode_prompt(self._sample(patches[0], question))["input_ids"]
+        ids = self._asked[question]
         start = len(ids) - ids[::-1].index(self.model.config.image_token_id)
         readings = self._readings(patches, ids[:start])
         said = _Asking(self, [one for one, _ in readings], [row for _, row in readings]).answers(
@@ -170,6 +174,13 @@ class ModelLocator(PlainLocator):
                 found = self.adapter.locate(states[wanted], images, reading.inputs)
             answers.append((self._text(spoken), found))
         return answers
+
+    @cached_property
+    def draft(self) -> list[int]:
+        """The ids of the answer that training taught."""
+        sample = Sample(messages=[user("?", num_images=1)], images=[Image.new("RGB", (8, 8))], id="draft")
+        answer = load_prompts("seal")["search"]["located"].replace("[LOC]", self.adapter.token)
+        return _answer_ids(self.processor, sample, answer)[: self.max_new_tokens]
 
     def _readings(self, patches: Sequence[Frame], prefix: Sequence[int]) -> "list[tuple[_Reading, int]]":
         """Return for each patch the batch that it was read in, and its row there; read those that were not."""
@@ -223,20 +234,13 @@ class _Asking:
         """Return the ids of each answer ``(L,)``, and the states ``(L, D)`` that predicted them."""
         found: list[tuple[list[int], Tensor] | None] = [None] * len(self.rows)
         if tries_draft:
-            found = self._as_drafted(question, self._draft())
+            found = self._as_drafted(question, self.locator.draft)
         rest = [place for place, answer in enumerate(found) if answer is None]
         if rest:
             stepped = self._step_by_step(rest, question)
             for place, answer in zip(rest, stepped, strict=True):
                 found[place] = answer
         return [answer for answer in found if answer is not None]
-
-    def _draft(self) -> list[int]:
-        """Return the ids of the answer that training taught."""
-        processor = self.locator.processor
-        sample = Sample(messages=[user("?", num_images=1)], images=[Image.new("RGB", (8, 8))], id="draft")
-        answer = load_prompts("seal")["search"]["located"].replace("[LOC]", self.locator.adapter.token)
-        return _answer_ids(processor, sample, answer)[: self.locator.max_new_tokens]
 
     def _as_drafted(self, question: Sequence[int], draft: Sequence[int]) -> "list[tuple[list[int], Tensor] | None]":
         ids = torch.tensor([[*question, *draft[:-1]]] * len(self.rows), device=self.model.device)

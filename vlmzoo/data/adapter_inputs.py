@@ -32,6 +32,11 @@ class AdapterBatch:
 class AdapterInputs:
     """Makes an adapter's inputs from samples; holds no weights, so that data workers can carry it."""
 
+    @property
+    def shapes_prompts(self) -> bool:
+        """Whether a prompt is another without it, so that a model must be asked with its inputs, whatever is wanted."""
+        return False
+
     def prepare(self, sample: Sample) -> Sample:
         """Return the sample as the model is to see it: the adapter's prompt protocol. The default changes nothing."""
         return sample

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vlmzoo.data.conversations import begun_answer, with_images
-from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions, until_end
+from vlmzoo.data.prompting import awaited_ids, end_ids, prompt_inputs, sampling_exclusions, until_end
 from vlmzoo.errors import DataError
 from vlmzoo.types import Sample
 
@@ -83,8 +83,16 @@ def _prompt_inputs(
     processor: "ProcessorMixin", samples: Sequence[Sample], *, like: "PreTrainedModel"
 ) -> dict[str, Any]:
     """Render and tokenise B prompts, padded on the left, on the device and in the precision of the model."""
-    render: Any = processor.apply_chat_template  # annotated for text alone
     is_begun = begun_answer(samples[0]) is not None
+    shaping = [label for label, one in getattr(processor, "adapter_inputs", {}).items() if one.shapes_prompts]
+    if shaping:
+        if is_begun:
+            raise DataError(
+                f"The adapter `{shaping[0]}` gives images forms, which a chat template does not know, so answers "
+                "cannot be begun for the model; ask without `force_conversion`."
+            )
+        return prompt_inputs(cast("Any", processor), samples, device=like.device, dtype=like.dtype)
+    render: Any = processor.apply_chat_template  # annotated for text alone
     ending = {"continue_final_message": True} if is_begun else {"add_generation_prompt": True}
     inputs = render(
         [with_images(sample) for sample in samples],

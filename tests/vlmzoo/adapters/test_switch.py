@@ -100,6 +100,20 @@ def test_generation_keeps_the_forms_of_its_images():
         model.generate(**inputs, max_new_tokens=2, do_sample=True, num_return_sequences=2)
 
 
+def test_questions_of_an_evaluation_keep_the_forms_of_their_images(monkeypatch):
+    model = make_base("llava-llama", adapters=[SWITCH])
+    samples = [make_question(number, num_objects=number) for number in (1, 0, 3)]
+    expected = prompt_inputs(model.processor, samples, device="cpu", dtype=model.dtype)
+    generate, given = model.generate, {}
+    monkeypatch.setattr(model, "generate", lambda **inputs: given.update(inputs) or generate(**inputs))
+    complete(model, model.processor, samples, max_new_tokens=2)
+    assert {"switch_is_long", "pixel_values"} <= expected.keys() <= given.keys()
+    assert all(torch.equal(given[name], value) for name, value in expected.items())
+    begun = [replace(one, messages=[*one.messages, assistant("It is")]) for one in samples]
+    with pytest.raises(DataError, match="answers cannot be begun"):
+        complete(model, model.processor, begun, max_new_tokens=2)
+
+
 def test_both_projectors_have_gradients_whatever_the_forms():
     model = make_base("llava-llama", adapters=[SWITCH]).train()
     for number in (0, 1, 3):
@@ -142,12 +156,14 @@ def learn_by_heart(model, samples, *, num_steps):
     model.train()
     batch, objective = make_batch(model, samples), OBJECTIVES.build({"type": "next_token"})
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, total_iters=num_steps)
     for _ in range(num_steps):
         loss = objective(model(**batch.inputs, return_logits=False), batch, batch.count()).loss
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
+        schedule.step()
         if float(loss.detach()) < 2e-4:
             break
     return model.eval()
@@ -159,7 +175,7 @@ def test_eight_samples_are_learned_by_heart_and_come_back_from_the_folder(name, 
     torch.manual_seed(0)
     model = build_model(load_card(name).miniature(), adapters=[SWITCH])
     samples = [make_sample(number) for number in range(8)]
-    learn_by_heart(model, samples, num_steps=400)
+    learn_by_heart(model, samples, num_steps=200)
     prompts = [prompt_of(sample) for sample in samples]
     said = [answer.text.strip() for answer in complete(model, model.processor, prompts, max_new_tokens=96)]
     assert said == [sample.messages[-1]["content"][0]["text"] for sample in samples]
