@@ -15,6 +15,10 @@ __all__ = ["find_parts", "unpack"]
 
 _ZIP = b"PK\x03\x04"
 _BUFFER_BYTES = 1 << 20
+_MOST_RATIO = 200
+"""How many bytes may come of each byte of an archive: pictures give 1, texts up to 20, bombs a thousand and more."""
+_FREE_BYTES = 100_000_000
+"""What may come of any archive, however small."""
 _UNREADABLE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
 
@@ -55,15 +59,24 @@ def unpack(
         The number of files in the archive.
 
     Raises:
-        DataError: if the archive is missing or cut off, or a member would leave the folder or is no plain file.
+        DataError: if the archive is missing or cut off, a member would leave the folder or is no plain file, or far
+            more would come out than pictures and texts can be packed into.
     """
     parts, root = find_parts(archive), Path(folder).expanduser()
+    most = max(_FREE_BYTES, _MOST_RATIO * sum(part.stat().st_size for part in parts))
+    total = 0
     root.mkdir(parents=True, exist_ok=True)
     with parts[0].open("rb") as file:
         is_zip = file.read(len(_ZIP)) == _ZIP
     number = 0
     try:
         for number, (name, size, content) in enumerate((_zip_files if is_zip else _tar_files)(parts), start=1):
+            total += size
+            if total > most:
+                raise DataError(
+                    f"Archive `{parts[0]}` must unpack to at most {most:,} bytes, {_MOST_RATIO} for each of its own, "
+                    f"but `{name}` would bring it to {total:,}; nothing more is unpacked: it is made to fill the disk."
+                )
             _write(_target(root, name, parts[0]), size, content)
             if report is not None:
                 report(number)

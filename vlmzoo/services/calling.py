@@ -6,17 +6,33 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from vlmzoo.errors import ConfigError, ServiceError
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["CallPolicy", "Caller", "TransientError"]
+__all__ = ["CallPolicy", "Caller", "TransientError", "plain_url"]
 
 T = TypeVar("T")
 
 
 class TransientError(ServiceError):
     """A call failed in a way that may pass: no connection, too slow, too many requests, half an answer."""
+
+
+def plain_url(base_url: str) -> str:
+    """Return an address without a slash at its end.
+
+    Raises:
+        ConfigError: if it holds a name or a password, which would stand in every config, log and report.
+    """
+    parts = urlsplit(base_url)
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            f"`base_url` must hold no name and no password, but the one of {parts.hostname} does; put a key into an "
+            "environment variable and name that."
+        )
+    return base_url.rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vlmzoo.data.images import MAX_PIXELS
 from vlmzoo.data.sources import RowError
 from vlmzoo.data.sources._segmentation import (
     AnnotatedImage,
@@ -46,8 +47,10 @@ def read_labels(path: Path) -> NDArray[np.integer[Any]]:
     """
     try:
         with Image.open(path) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise ValueError(f"{opened.width}×{opened.height} pixels, more than {MAX_PIXELS:,}")
             labels = np.array(opened)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise RowError(f"labels `{path}` cannot be read ({error}); fetch the file again.", "broken mask") from error
     if labels.ndim != 2:
         raise RowError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from vlmzoo.data.images import load_image
 from vlmzoo.data.json_lines import read_json_lines
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.sources._tiny import TINY
@@ -214,7 +215,7 @@ def _picture(value: str, folder: Path) -> ImageLike:
     if len(value) < 1024 and path.suffix:
         return path
     try:
-        return Image.open(io.BytesIO(base64.b64decode(value, validate=True))).convert("RGB")
+        return load_image(Image.open(io.BytesIO(base64.b64decode(value, validate=True))))
     except (OSError, binascii.Error) as error:
         raise DataError(f"`image` must be a path or a picture in base64, but is {value[:40]!r}… ({error}).") from error
 

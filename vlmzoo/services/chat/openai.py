@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from vlmzoo.services.calling import CallPolicy
+from vlmzoo.services.calling import CallPolicy, plain_url
 from vlmzoo.services.chat import CHAT_CLIENTS, ChatClient
 
 __all__ = ["build_openai"]
@@ -49,7 +49,7 @@ def build_openai(
     """
     client = importlib.import_module("vlmzoo.integrations.openai_chat").OpenAiChat
     return client(
-        base_url=base_url,
+        base_url=None if base_url is None else plain_url(base_url),
         model=model,
         api_key_env=api_key_env,
         parameters={

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from vlmzoo.errors import ConfigError, ServiceError
-from vlmzoo.services.calling import Caller, CallPolicy, TransientError
+from vlmzoo.services.calling import Caller, CallPolicy, TransientError, plain_url
 from vlmzoo.services.negative_images import NEGATIVE_IMAGES, Rendered, RenderItem
 
 __all__ = ["EndpointImages"]
@@ -61,7 +61,7 @@ class EndpointImages:
                 "`base_url` must begin with http:// or https://, `num_parallel` and `size_px` be positive, but they "
                 f"are {base_url!r}, {num_parallel} and {list(size_px)} instead."
             )
-        self.base_url, self.model, self.size_px = base_url.rstrip("/"), model, (int(size_px[0]), int(size_px[1]))
+        self.base_url, self.model, self.size_px = plain_url(base_url), model, (int(size_px[0]), int(size_px[1]))
         self.options, self.num_parallel, self.price = dict(options or {}), num_parallel, price
         self.call = Caller(self.base_url, CallPolicy.parse(calls))
 

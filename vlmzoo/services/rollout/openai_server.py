@@ -13,6 +13,7 @@ from typing import Any
 from vlmzoo.data.conversations import with_images
 from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
 from vlmzoo.errors import ConfigError, ServiceError
+from vlmzoo.services.calling import plain_url
 from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling, check_temperature, short_seed
 
 __all__ = ["OpenAiServerEngine"]
@@ -66,7 +67,7 @@ class OpenAiServerEngine:
                 f"{timeout_s}, {num_parallel}, {retries} and {pause_s} instead."
             )
         check_temperature(sampling, engine="openai_server")
-        self.url = f"{base_url.rstrip('/')}/chat/completions"
+        self.url = f"{plain_url(base_url)}/chat/completions"
         self.model, self.timeout_s, self.retries, self.pause_s = model, timeout_s, retries, pause_s
         self.num_parallel = num_parallel
         self.policy, self.processor, self.sampling = policy, processor, sampling
