@@ -1,4 +1,4 @@
-"""Rooms with one small thing in them: furniture, pebbles that distract, and a glyph whose colour is asked for.
+"""Rooms with one small thing in them: furniture, grey pebbles that distract, and a glyph whose colour is asked for.
 
 A glyph is tiny, so that a picture that is scaled down does not show it, or large. With some probability it stands on
 the class of furniture that glyphs of its shape belong to, so that a search can learn where to look first.
@@ -26,15 +26,17 @@ Size: TypeAlias = Literal["tiny", "large"]
 BELONGS: Mapping[str, str] = {"star": "table", "ring": "shelf", "cross": "sofa", "triangle": "bed"}
 """The furniture on which a glyph of each shape mostly stands."""
 FURNITURE: Mapping[str, tuple[tuple[int, int, int], tuple[int, int, int], str]] = {
-    "table": ((196, 164, 124), (170, 136, 98), "rows"),
-    "shelf": ((142, 164, 190), (112, 134, 164), "columns"),
-    "sofa": ((160, 182, 140), (132, 156, 112), "checks"),
-    "bed": ((208, 172, 190), (184, 144, 166), "plain"),
+    "table": ((158, 122, 78), (132, 98, 56), "rows"),
+    "shelf": ((92, 118, 152), (66, 90, 124), "columns"),
+    "sofa": ((104, 138, 84), (78, 110, 60), "checks"),
+    "bed": ((160, 112, 138), (136, 88, 114), "plain"),
 }
 """Two muted colours and a pattern for each class."""
-GLYPH_COLORS: Sequence[str] = ("red", "green", "blue", "yellow", "purple", "black")
+GLYPH_COLORS: Sequence[str] = ("red", "green", "blue", "yellow", "purple", "cyan")
 _PEBBLES: Sequence[str] = ("circle", "square", "hexagon")
-_GROUND, _NOISE = 200, 32  # the background's grey levels: from the first, as many as the second
+_GREYS: Mapping[str, tuple[int, int, int]] = {"dark": (40, 40, 40), "grey": (176, 176, 176), "light": (226, 226, 226)}
+_RGB: Mapping[str, tuple[int, int, int]] = {**COLORS, **_GREYS}
+_GROUND, _NOISE = 104, 32  # the background's grey levels, about the mean of what encoders are told to expect
 _GAP_PX = 1.0
 _BAND_PX = 4  # of the patterns of furniture
 _MAX_TRIES = 200
@@ -117,7 +119,7 @@ class Room:
             pixels[y0:y1, x0:x1] = _pattern(kind, side)[: y1 - y0, : x1 - x0] + grain[y0:y1, x0:x1, None] // 2
         for glyph in (*self.pebbles, self.target):
             inside, rows, columns = _window(glyph)
-            pixels[rows, columns][inside] = COLORS[glyph.color]
+            pixels[rows, columns][inside] = _RGB[glyph.color]
         return Image.fromarray(pixels)
 
 
@@ -173,9 +175,8 @@ def draw_room(rules: RoomRules, size: Size, *, seed: int, index: int) -> Room:
     pebbles: list[Glyph] = []
     for _ in range(draws.integer(*rules.num_pebbles)):
         for _ in range(_MAX_TRIES):
-            pebble = _glyph(
-                _one(_PEBBLES, draws), _between(*rules.pebble, draws) * rules.side_px, (0, 0, 1, 1), rules, draws
-            )
+            side = _between(*rules.pebble, draws) * rules.side_px
+            pebble = _glyph(_one(_PEBBLES, draws), _one(tuple(_GREYS), draws), side, (0, 0, 1, 1), rules, draws)
             if all(_apart(pebble, other) for other in (*pebbles, target)):
                 pebbles.append(pebble)
                 break
@@ -215,16 +216,18 @@ def _target(
     if draws.fraction() < rules.at_home:
         x0, y0, x1, y1 = next(edges for kind, edges in furniture if kind == BELONGS[shape])
         place = (x0 / rules.side_px, y0 / rules.side_px, x1 / rules.side_px, y1 / rules.side_px)
-    return _glyph(shape, side, place, rules, draws)
+    return _glyph(shape, _one(GLYPH_COLORS, draws), side, place, rules, draws)
 
 
-def _glyph(shape: str, side: float, place: tuple[float, float, float, float], rules: RoomRules, draws: Draws) -> Glyph:
+def _glyph(
+    shape: str, color: str, side: float, place: tuple[float, float, float, float], rules: RoomRules, draws: Draws
+) -> Glyph:
     margin = side / 2 + 1
     x, y = (
         _between(low * rules.side_px + margin, high * rules.side_px - margin, draws)
         for low, high in ((place[0], place[2]), (place[1], place[3]))
     )
-    return Glyph(shape=shape, color=_one(GLYPH_COLORS, draws), x_px=x, y_px=y, side_px=side)
+    return Glyph(shape=shape, color=color, x_px=x, y_px=y, side_px=side)
 
 
 def _between(low: float, high: float, draws: Draws) -> float:

@@ -3,24 +3,33 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from vlmzoo.agents.fast_slow import FastSlow, FastSlowOptions
 from vlmzoo.agents.picture_strip import picture_strip
 from vlmzoo.agents.trace_page import marked_image
-from vlmzoo.data.hidden_glyphs import RoomRules, draw_room
+from vlmzoo.data.collation import Collator
+from vlmzoo.data.focus import FocusObject, focus_sample
+from vlmzoo.data.hidden_glyphs import BELONGS, RoomRules, draw_room
+from vlmzoo.data.prompts import load_prompts
+from vlmzoo.data.refusals import refusal_of
 from vlmzoo.data.sources.hidden_glyphs import question_of, room_options
 from vlmzoo.data.synthetic._draws import Draws
+from vlmzoo.geometry import Box, Frame, Mask
 from vlmzoo.hub import build_model, load_model
 from vlmzoo.integrations.gradio import DemoAnswer, Respond, build_page
 from vlmzoo.models.further import further_model
+from vlmzoo.models.segmenting import question_of as segment_question
+from vlmzoo.objectives import OBJECTIVES
+from vlmzoo.types import Sample, assistant, user
 
 __all__ = ["demo_page", "example_question", "responder", "tiny_model"]
 
 _RANDOM = (
-    "This model is a random miniature with every adapter: it has learned nothing, so its words and boxes mean nothing, "
-    "but each step is the one that a trained model takes. Choose `slow` to see a search."
+    "This model is a miniature with every adapter that has learned what to say, and not to see: its boxes, masks and "
+    "answers mean nothing, but each step is the one that a trained model takes."
 )
 _TRAINED = "The model answers at a glance, or says what it could not see and looks for it."
 
@@ -46,7 +55,7 @@ def demo_page(
         "proposer": None if search is None else {"type": "vstar", "model": further_model(search, beside=answering)},
         "segmenter": None if segmenter is None else further_model(segmenter, beside=answering),
     }
-    limit = 12 if model is None else max_new_tokens
+    limit = 32 if model is None else max_new_tokens
     if model is None and search is None:
         further["proposer"] = {"type": "vstar", "smallest_size": 64, "max_new_tokens": limit}
     return build_page(
@@ -89,8 +98,12 @@ def example_question() -> tuple[Image.Image, str, Sequence[str]]:
     return room.picture(), question_of(room), room_options(room, Draws("demo", 0))
 
 
-def tiny_model() -> Any:
-    """Build a random miniature with the adapters switch, search and seg."""
+def tiny_model(*, num_steps: int = 60) -> Any:
+    """Build a miniature with the adapters switch, search and seg, and teach it what to say, in seconds.
+
+    Args:
+        num_steps: of learning by heart; 0 leaves it random.
+    """
     torch.manual_seed(0)
     encoder = {"type": "clip", "image_size": 56, "patch_size": 14, "hidden_size": 32, "intermediate_size": 64}
     text = {"type": "causal_lm", "model_type": "llama", "hidden_size": 32, "intermediate_size": 64}
@@ -110,7 +123,51 @@ def tiny_model() -> Any:
         {"type": "search", "detector": _DETECTOR},
         {"type": "seg", "decoder": _DECODER},
     ]
-    return build_model(architecture, adapters=adapters).eval()
+    model = build_model(architecture, adapters=adapters)
+    _teach(model, num_steps=num_steps)
+    return model.eval()
+
+
+def _teach(model: Any, *, num_steps: int) -> None:
+    """Teach what is said at each step; boxes and masks are not part of it."""
+    processor = model.processor
+    collate = Collator(pad_token_id=processor.padding_id, adapter_inputs=processor.adapter_inputs)
+    batch = collate([processor.encode(lesson) for lesson in _lessons()])
+    objective = OBJECTIVES.build({"type": "next_token"})
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    model.train()
+    for _ in range(num_steps):
+        loss = objective(model(**batch.inputs, return_logits=False), batch, batch.count()).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def _lessons() -> list[Sample]:
+    """Return refusals, answers with evidence, and what is said while searching and segmenting."""
+    picture = example_question()[0].resize((64, 64))
+    frame = Frame.original("lesson", width=64, height=64)
+    nothing = Mask(np.zeros((64, 64), dtype=bool), frame=frame)
+    search = load_prompts("seal")["search"]
+
+    def lesson(question: str, said: str, **truth: Any) -> Sample:
+        return Sample(messages=[user(question, num_images=1), assistant(said)], images=[picture], id=question, **truth)
+
+    lessons = []
+    for shape, home in BELONGS.items():
+        asked = f"What colour is the {shape}?"
+        found = FocusObject(shape, Box.from_xywh((20, 20, 16, 16), frame=frame))
+        shown = focus_sample(picture, asked, [found])
+        cue = f"The {shape} is {search['cue_marker']} on the {home}."
+        lessons += [
+            lesson(asked, refusal_of([shape])),
+            Sample(messages=[*shown.messages, assistant("blue")], images=shown.images, id=f"{shape} shown"),
+            lesson(search["locate"].replace("{name}", shape), search["located"], boxes=[None]),
+            lesson(search["locate"].replace("{name}", home), search["located"], boxes=[None]),
+            lesson(search["cue"].replace("{name}", shape), cue),
+            lesson(segment_question(shape), "It is [SEG].", masks=[nothing]),
+        ]
+    return lessons
 
 
 _WORDS = {"type": "hidden_glyphs", "roles": {"fast": 1.0, "locate": 1.0, "cue": 1.0}}

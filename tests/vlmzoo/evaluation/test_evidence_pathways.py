@@ -177,7 +177,7 @@ def make_lesson(number, *, leans_on):
     return Sample(messages=[*asked.messages, assistant(said)], images=asked.images, id=str(number), reference=said)
 
 
-def make_trained(leans_on, *, num_steps=150):
+def make_trained(leans_on, *, num_steps=240):
     torch.manual_seed(0)
     encoder = {"type": "patch_mlp", "image_size": 28, "patch_size": 14, "hidden_size": 32}
     text = {"type": "causal_lm", "model_type": "llama", "hidden_size": 48, "intermediate_size": 96}

@@ -19,7 +19,7 @@ SCREENSHOT = Path(__file__).resolve().parents[3] / "docs" / "pictures" / "demo.p
 
 @pytest.fixture(scope="module")
 def respond():
-    model = tiny_model()
+    model = tiny_model(num_steps=0)
     return responder(model, max_new_tokens=4, proposer={"type": "vstar", "smallest_size": 128, "max_new_tokens": 8})
 
 
@@ -31,6 +31,16 @@ def test_an_answer_has_all_that_the_page_shows(respond):
     assert "<html" in answer.page and ("slow" in answer.mode or "in doubt" in answer.mode)
     quick = respond(image, question, (), "fast")
     assert quick.strip is None and quick.mode.startswith("fast")
+
+
+@pytest.mark.slow
+def test_the_miniature_refuses_looks_and_answers():
+    image, question, _ = example_question()
+    vstar = {"type": "vstar", "smallest_size": 128, "max_new_tokens": 32}
+    answer = tiny_model().answer(image, question, proposer=vstar, max_new_tokens=32)
+    kinds = [step.kind for step in answer.trace.steps]
+    assert kinds[:3] == ["fast", "propose", "segment"] and kinds[-1] in ("slow", "retry")
+    assert answer.evidence[0].is_found and answer.text
 
 
 def test_only_this_machine_is_served():

@@ -138,8 +138,8 @@ def _focus(source: HiddenGlyphsSource, room: Room, draws: Draws) -> Sample:
 
 def _list(source: HiddenGlyphsSource, room: Room, draws: Draws) -> Sample:
     seen = [(pebble, "pebble") for pebble in room.pebbles]
-    seen += [(room.target, room.target.shape)] if room.size == "large" else []
-    told = sorted((*_cell(glyph, room), glyph.x_px, f"{glyph.color} {name}") for glyph, name in seen)
+    seen += [(room.target, f"{room.target.color} {room.target.shape}")] if room.size == "large" else []
+    told = sorted((*_cell(glyph, room), glyph.x_px, name) for glyph, name in seen)
     said = "\n".join(f"{row} {column} {what}" for row, column, _, what in told) or "nothing"
     return Sample(messages=[user(_LIST, num_images=1), assistant(said)], images=[room.picture()], reference=said)
 

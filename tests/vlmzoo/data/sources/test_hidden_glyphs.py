@@ -73,7 +73,7 @@ def test_tiny_targets_are_refused_and_large_ones_told():
 def test_boxes_and_heat_stand_in_the_patch_that_is_shown():
     source = make_source("locate", tiny=0.3, seed=1)
     kinds = set()
-    for position in range(60):
+    for position in range(150):
         sample = source.sample(position)
         (boxes,), (heat,) = sample.boxes, sample.heat_masks
         assert sample.images[0].size == (96, 96)
