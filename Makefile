@@ -82,7 +82,21 @@ $(LMMS)/.installed: $(INTEROP)/.installed
 	  et-xmlfile pytz hf_transfer nltk 'av<16'
 	@touch $@
 
-test-slow: install $(VERL)/.installed $(LMMS)/.installed ## run the fuzz, the matrices and the whole runs
+# VLMEvalKit, as ModelScope builds it, imports what all of its benchmarks need.
+VLMEVAL := .venv-vlmeval
+$(VLMEVAL)/.installed: $(LMMS)/.installed
+	$(BIN)/python -m venv --without-pip $(VLMEVAL)
+	for env in $(BIN) $(INTEROP)/bin $(LMMS)/bin; do $$env/python -c 'import site; print(site.getsitepackages()[0])'; done \
+	  > "$$($(VLMEVAL)/bin/python -c 'import site; print(site.getsitepackages()[0])')/beneath.pth"
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --no-deps \
+	  --target "$$($(VLMEVAL)/bin/python -c 'import site; print(site.getsitepackages()[0])')" \
+	  'ms-vlmeval==0.0.20' opencv-python-headless validators xlsxwriter termcolor timeout-decorator sty \
+	  Levenshtein rapidfuzz apted beautifulsoup4 soupsieve colormath decord distance editdistance ipdb jieba json_repair \
+	  latex2sympy2-extended math-verify nest_asyncio num2words docopt pylatexenc qwen_vl_utils rouge rouge_score absl-py \
+	  torchmetrics lightning-utilities lpips zss ftfy antlr4-python3-runtime==4.11.1 pycocoevalcap six
+	@touch $@
+
+test-slow: install $(VERL)/.installed $(LMMS)/.installed $(VLMEVAL)/.installed ## run the fuzz, the matrices and the whole runs
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" $(ARGS)
 
 check: install ## format, lint, types and layers

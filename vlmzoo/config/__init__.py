@@ -3,7 +3,16 @@
 from vlmzoo.config.files import find_config, list_configs
 from vlmzoo.config.loading import load_config, parse_overrides
 from vlmzoo.config.resolved import dump_resolved
-from vlmzoo.config.schema import AuditConfig, EvalConfig, HubConfig, ModelConfig, OptimConfig, RunConfig, ScheduleConfig
+from vlmzoo.config.schema import (
+    AuditConfig,
+    EvalConfig,
+    HubConfig,
+    LmmsEvalConfig,
+    ModelConfig,
+    OptimConfig,
+    RunConfig,
+    ScheduleConfig,
+)
 from vlmzoo.config.studies import (
     AgentStudyConfig,
     AlignmentConfig,
@@ -21,6 +30,7 @@ __all__ = [
     "AuditConfig",
     "EvalConfig",
     "HubConfig",
+    "LmmsEvalConfig",
     "MatchConfig",
     "MiaConfig",
     "ModelConfig",

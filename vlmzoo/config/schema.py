@@ -12,6 +12,7 @@ __all__ = [
     "CheckpointConfig",
     "EvalConfig",
     "HubConfig",
+    "LmmsEvalConfig",
     "ModelConfig",
     "OptimConfig",
     "PartConfig",
@@ -158,19 +159,44 @@ class HubConfig(_Strict):
     """Whether only the owner sees it."""
 
 
+class LmmsEvalConfig(_Strict):
+    """Tasks of lmms-eval, which asks them of the same model itself; its package must be installed."""
+
+    tasks: list[str] = Field(min_length=1)
+    """Names of tasks and groups, as lmms-eval lists them."""
+    include_path: str | None = None
+    """A folder with further tasks, e.g. ``eval/lmms_eval``."""
+    limit: Annotated[Count, Field(ge=1)] | None = None
+    """The first so many questions of each task; None for all."""
+    max_new_tokens: Count = Field(default=1024, ge=1)
+    """The limit of an answer, where a task names none."""
+    num_frames: Count = Field(default=8, ge=1)
+    """The pictures that a video becomes."""
+    force_simple: bool = False
+    """Whether pictures stand before the question whatever a task says; tasks that compare likelihoods need it."""
+
+
 class EvalConfig(_Strict):
     """One evaluation: a model on some benchmarks."""
 
     model: ModelConfig
     """What is measured."""
-    benchmarks: dict[str, Spec] = Field(min_length=1)
+    benchmarks: dict[str, Spec] = Field(default_factory=dict)
     """``{label: {type: name, …}}``; the label names its folder and its row in the table."""
+    lmms_eval: LmmsEvalConfig | None = None
+    """Tasks that lmms-eval asks, after the benchmarks."""
     output_dir: str
     """Where ``generations.jsonl``, ``scores.json`` and the table go."""
     batch_size: Count = Field(default=16, ge=1)
     """Prompts answered at once."""
     seed: Count = 0
     """Of the bootstrap."""
+
+    @model_validator(mode="after")
+    def _something_to_ask(self) -> "EvalConfig":
+        if not self.benchmarks and self.lmms_eval is None:
+            raise ValueError("give `benchmarks`, `lmms_eval` or both; there is nothing to ask")
+        return self
 
 
 class AuditConfig(_Strict):

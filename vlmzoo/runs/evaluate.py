@@ -8,6 +8,7 @@ from rich.console import Console
 
 from vlmzoo.config import EvalConfig, dump_resolved
 from vlmzoo.evaluation import BenchmarkResult, evaluate_model, scores_table
+from vlmzoo.evaluation.lmms_tasks import evaluate_tasks, task_table
 from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.models import model_of
 from vlmzoo.runs.progress import RunProgress
@@ -23,12 +24,14 @@ def evaluate_run(config: EvalConfig, *, overwrite: bool = False) -> dict[str, Be
         overwrite: whether answers of another model or benchmark in the folder are thrown away.
 
     Returns:
-        A result for each label; ``scores.json`` in the folder holds the same.
+        A result for each label; ``scores.json`` in the folder holds the same, ``lmms_eval/scores.json`` what lmms-eval
+        found.
 
     Raises:
         ConfigError: if the folder cannot be written to, or the configuration cannot be built.
         DataError: if the folder holds another model's answers.
         CheckpointError: if the model cannot be loaded whole.
+        MissingExtraError: if lmms-eval is to ask and is not installed.
     """
     folder = RunFolder(config.output_dir).ensure()
     model, processor = model_of(config.model, device="cuda" if torch.cuda.is_available() else "cpu")
@@ -44,7 +47,12 @@ def evaluate_run(config: EvalConfig, *, overwrite: bool = False) -> dict[str, Be
             overwrite=overwrite,
             report=report,
         )
-    Console().print(scores_table(results, title=str(folder.root)))
+    if results:
+        Console().print(scores_table(results, title=str(folder.root)))
+    if config.lmms_eval is not None:
+        told = folder.root / "lmms_eval"
+        scores = evaluate_tasks(model, processor, config.lmms_eval, out_dir=told, batch_size=config.batch_size)
+        Console().print(task_table(scores))
     return results
 
 

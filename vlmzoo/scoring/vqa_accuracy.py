@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from vlmzoo.scoring import SCORES
 
-__all__ = ["VqaAccuracy", "normalise_answer"]
+__all__ = ["VqaAccuracy", "agreement", "normalise_answer", "replace_marks", "replace_words"]
 
 _NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 _DIGITS = {"none": "0", **{word: str(number) for number, word in enumerate(_NUMBERS)}}
@@ -44,13 +44,41 @@ def normalise_answer(text: str) -> str:
     """
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     text = text.replace("\n", " ").replace("\t", " ").strip()
-    has_number = _COMMA_IN_NUMBER.search(text) is not None
+    return replace_words(replace_marks(text, period=_PERIOD))
+
+
+def replace_marks(text: str, *, period: re.Pattern[str], comma: re.Pattern[str] = _COMMA_IN_NUMBER) -> str:
+    """Return a text without marks: a blank in place of one within a word, nothing in place of one at its edge.
+
+    Args:
+        text: of an answer.
+        period: finds the periods that go, too; evaluators differ here.
+        comma: finds commas within numbers; where there are any, no mark leaves a blank.
+    """
+    has_number = comma.search(text) is not None
     spaced = text
     for mark in _MARKS:
         is_dropped = has_number or f"{mark} " in text or f" {mark}" in text
         spaced = spaced.replace(mark, "" if is_dropped else " ")
-    words = [_DIGITS.get(word, word) for word in _PERIOD.sub("", spaced, count=_MAX_PERIODS).lower().split()]
+    return period.sub("", spaced, count=_MAX_PERIODS)
+
+
+def replace_words(text: str) -> str:
+    """Return a text in lower case without articles, with digits for number words, contractions with apostrophes."""
+    words = [_DIGITS.get(word, word) for word in text.lower().split()]
     return " ".join(_CORRECTED.get(word, word) for word in words if word not in _ARTICLES)
+
+
+def agreement(said: str, answers: Sequence[str]) -> float:
+    """Return how far people agree with an answer: the mean, over them, of a third for each of the others who gave it.
+
+    Args:
+        said: in normal form.
+        answers: of the people, in the same form; at least one.
+    """
+    matches = [answer == said for answer in answers]
+    total = sum(matches)
+    return sum(min(1.0, (total - own) / 3) for own in matches) / len(matches) if total else 0.0
 
 
 @SCORES.register("vqa_accuracy", source="TextVQA, arXiv:1904.08920, section 5; VQA, arXiv:1505.00468", tiny={})
@@ -62,9 +90,6 @@ class VqaAccuracy:
         """Compare with ``reference``, a list of people's answers (usually ten); 0 where it is none."""
         if not isinstance(reference, (list, tuple)) or not reference:
             return 0.0
-        said = normalise_answer(completion)
-        matches = [normalise_answer(str(answer)) == said for answer in cast("Sequence[Any]", reference)]
-        total = sum(matches)
-        if not total:
-            return 0.0
-        return sum(min(1.0, (total - own) / 3) for own in matches) / len(matches)
+        return agreement(
+            normalise_answer(completion), [normalise_answer(str(a)) for a in cast("Sequence[Any]", reference)]
+        )

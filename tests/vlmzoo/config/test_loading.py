@@ -194,7 +194,7 @@ def test_other_schemas_are_checked_the_same_way(tmp_path):
 
     assert load_config(make_file(tmp_path, "size: 3\n"), schema=Small).size == 3
     text = "model: {path: runs/a}\nbenchmarks: {}\noutput_dir: x\n"
-    assert "`benchmarks` must have at least 1 item" in fault_of(tmp_path, text, schema=EvalConfig)
+    assert "give `benchmarks`, `lmms_eval` or both" in fault_of(tmp_path, text, schema=EvalConfig)
 
 
 def test_configs_load_without_torch(fresh_python):

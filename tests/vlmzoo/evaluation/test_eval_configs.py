@@ -57,9 +57,10 @@ def test_a_config_opens_with_the_command_that_runs_it_and_can_be_built(path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_script_runs_a_config_from_the_command_line(path, model_folder, tmp_path, monkeypatch):
-    benchmarks = load_config(path, schema=EvalConfig).benchmarks
-    if any(spec["type"] != "synthetic" for spec in benchmarks.values()):
-        pytest.skip("its benchmarks read data sets from the disk")
+    config = load_config(path, schema=EvalConfig)
+    benchmarks = config.benchmarks
+    if config.lmms_eval is not None or any(spec["type"] != "synthetic" for spec in benchmarks.values()):
+        pytest.skip("its benchmarks read data sets from the disk, or lmms-eval from the Hub")
     labels = list(benchmarks)
     small = [f"benchmarks.{label}.{key}" for label in labels for key in ("num_questions=2", "max_new_tokens=2")]
     arguments = [str(path), f"model.path={model_folder}", f"output_dir={tmp_path / 'out'}", *small]
