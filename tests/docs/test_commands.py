@@ -12,7 +12,9 @@ from tests.docs.commands import MARKS, ROOT, SHELLS, commands, fences, rehearse
 QUICKSTART = "tests/smoke/test_training.py::test_the_quickstart_config_goes_all_the_way_at_tiny_size"
 PASSPORT = "tests/vlmzoo/hub/passport/test_passport.py"
 TWO_NODES = "tests/smoke/test_multi_node.py::test_two_nodes_train_as_one_process_does"
+COMPARE = "tests/vlmzoo/evaluation/test_compare_scores.py::test_a_file_is_compared_from_the_command_line"
 RUN_BY = {
+    "python eval/compare_scores.py": COMPARE,
     "make quickstart": QUICKSTART,
     "vlmzoo train tiny/quickstart": QUICKSTART,
     "vlmzoo verify llava-1.5-7b": f"{PASSPORT}::test_a_tiny_twin_is_what_its_passport_says",
