@@ -26,7 +26,7 @@ ifeq ($(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU'),0)
 export DS_ACCELERATOR ?= cpu
 endif
 
-.PHONY: help install quickstart test test-slow check format bench reproduce clean
+.PHONY: help install quickstart test test-slow check format bench reproduce docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -125,6 +125,10 @@ reproduce: install ## check a claim at small scale: make reproduce NAME=... [SEE
 	elif grep -q '^stages:' "configs/reproduce/$(NAME).yaml"; then set -x; \
 	  $(BIN)/vlmzoo agent-study "reproduce/$(NAME)" $(if $(filter command,$(origin SEED)),"seeds=[$(SEED)]") $(ARGS); \
 	else set -x; $(BIN)/vlmzoo train "reproduce/$(NAME)" "seed=$(SEED)" $(ARGS); fi
+
+docs: install ## write the pages that are made of data, and build the site into build/site (needs the extra `docs`)
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 clean: ## remove what the tools left behind, not the runs
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
