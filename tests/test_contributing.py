@@ -6,7 +6,7 @@ import types
 import pytest
 import torch
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vlmzoo.blocks.projectors import PROJECTORS
@@ -45,8 +45,10 @@ def test_the_example_of_a_block_is_built_from_a_config(registered):
 
 
 @given(before=st.text(), reference=st.text(), after=st.text())
+@example(before="", reference="ΑΣ", after="Α")
 def test_the_example_of_a_score_obeys_its_law(registered, before, reference, after):
-    assert SCORES.build({"type": "contains", "ignore_case": False})(before + reference + after, reference) == 1.0
+    for options in ({}, {"ignore_case": False}):
+        assert SCORES.build({"type": "contains", **options})(before + reference + after, reference) == 1.0
 
 
 def test_the_example_of_a_stage_is_a_config(blocks, tmp_path):

@@ -3,6 +3,9 @@
 A module of golden tests names a folder and a pattern, ``GOLDEN = ("s2h", "table_readout_*.json")``; each test that
 takes the argument ``golden`` then runs once for every entry of the matching files: a line of JSON lines, an entry of a
 list of cases (which may stand under ``cases``), or the whole of a file that is one case.
+
+``@pytest.mark.golden_cases("chair", where=has_captions)`` takes the cases of that ``kind``, or of these, for which
+``where`` holds. A kind that no case has fails the test: it would check nothing.
 """
 
 import json
@@ -41,6 +44,14 @@ def report_missing(reason: str) -> None:
     pytest.skip(f"No goldens: {reason}.")
 
 
+@dataclass(frozen=True)
+class NoCases:
+    """Why a test has no case, and whether that is a fault whether goldens are required or not."""
+
+    reason: str
+    is_fault: bool = False
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> GoldenCase:
     """One case of the files that the module's ``GOLDEN`` names."""
@@ -51,8 +62,10 @@ def golden(request: pytest.FixtureRequest) -> GoldenCase:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
     """Skip or fail a test whose files are missing; here, and not in the fixture, so that it fails and not errs."""
     case = pyfuncitem.funcargs.get("golden")
-    if isinstance(case, str):
-        report_missing(case)
+    if isinstance(case, NoCases):
+        if case.is_fault:
+            pytest.fail(case.reason)
+        report_missing(case.reason)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -68,8 +81,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for path in paths
         for number, content in enumerate(_cases(path))
     ]
-    missing = pytest.param(f"{_root() / name} has no {pattern}", id=f"{name}-{Path(pattern).stem}-missing")
-    metafunc.parametrize("golden", cases or [missing], indirect=True)
+    mark = metafunc.definition.get_closest_marker("golden_cases")
+    why = NoCases(f"{_root() / name} has no {pattern}")
+    if mark is not None and cases:
+        kinds, where = mark.args, mark.kwargs.get("where", bool)
+        of_kind = [case for case in cases if not kinds or case.values[0].content["kind"] in kinds]
+        cases = [case for case in of_kind if where(case.values[0].content)]
+        why = NoCases(f"no case of {pattern} is of {kinds} and what is asked of them", is_fault=not of_kind)
+    metafunc.parametrize(
+        "golden", cases or [pytest.param(why, id=f"{name}-{Path(pattern).stem}-missing")], indirect=True
+    )
 
 
 def _cases(path: Path) -> list[Any]:

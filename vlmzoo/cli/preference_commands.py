@@ -27,7 +27,7 @@ def reference(
 
 
 def mia(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, e.g. mia_dpo/build_7b.")],
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file, e.g. mia_dpo/pairs_llava_7b.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder, new or of a stopped build.")] = Path("mia_pairs"),
     part: Annotated[int, typer.Option(help="Of this process, from 0, where several share the folder.")] = 0,

@@ -7,7 +7,7 @@ from vlmzoo.data.images import load_image
 from vlmzoo.errors import DataError
 from vlmzoo.types import Content, Message, Sample
 
-__all__ = ["begun_answer", "prompt_of", "text_of", "with_images"]
+__all__ = ["begun_answer", "prompt_of", "text_of", "with_images", "words_of"]
 
 _FILLED_BY = ("image", "url", "path", "base64")  # the keys under which transformers looks for a picture
 
@@ -70,6 +70,11 @@ def text_of(messages: Sequence[Message]) -> str:
     if len(messages) == 1:
         return _turn_text(messages[0])
     return "\n\n".join(f"{message['role']}: {_turn_text(message)}" for message in messages)
+
+
+def words_of(message: Message) -> str:
+    """Return what a turn says in words; images leave no mark."""
+    return "".join(block.get("text", "") for block in _blocks(message) if block["type"] == "text")
 
 
 def _turn_text(message: Message) -> str:

@@ -16,7 +16,7 @@ from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import Expected
 from vlmzoo.evaluation.records import Generation
 from vlmzoo.geometry import Mask, encode_rle
-from vlmzoo.models.segmenting import seg_adapter, segment_samples
+from vlmzoo.models.segmenting import Segmentation, seg_adapter, segment_samples
 from vlmzoo.objectives.geometry import split_flat
 from vlmzoo.scoring.masks import MaskOverlap, cumulative_interval, mask_overlap
 from vlmzoo.scoring.statistics import Interval, bootstrap_interval
@@ -92,12 +92,11 @@ class MaskBenchmark:
                 raise DataError(f"Question `{sample.id}` must have one mask, but has {len(sample.masks)} instead.")
         if self.protocol == "generate":
             answers = segment_samples(model, samples, max_new_tokens=self.max_new_tokens)
-            found = [(answer[0] if answer else None, answer.text, answer.reason) for answer in answers]
         else:
             masks = _forced_masks(model, processor, [self.forced(sample) for sample in samples])
-            found = [(mask, self.forced_answer, "") for mask in masks]
-        for sample, (mask, said, reason) in zip(samples, found, strict=True):
-            yield self._judged(sample, mask, said, reason)
+            answers = [Segmentation([mask], text=self.forced_answer) for mask in masks]
+        for sample, answer in zip(samples, answers, strict=True):
+            yield self._judged(sample, answer)
 
     def forced(self, sample: Sample) -> Sample:
         """Return the question with the answer that ``teacher_forced`` gives."""
@@ -122,16 +121,16 @@ class MaskBenchmark:
         ordered = {self.main_score: scores[self.main_score], **scores}
         return {**ordered, **{name: bootstrap_interval(values, seed=seed) for name, values in groups.items()}}
 
-    def _judged(self, sample: Sample, mask: Mask | None, said: str, reason: str) -> Generation:
+    def _judged(self, sample: Sample, answer: Segmentation) -> Generation:
         truth = sample.masks[0]
         ignored = sample.ignored_masks[0] if sample.ignored_masks else None
-        predicted = np.zeros_like(truth.array) if mask is None else mask.array
+        predicted = answer[0].array if answer else np.zeros_like(truth.array)
         overlap = mask_overlap(predicted, truth.array, ignored=None if ignored is None else ignored.array)
         drawn = Mask(predicted, frame=truth.frame)
         return Generation(
             id=sample.id,
             prompt=text_of(sample.messages),
-            completion=said,
+            completion=answer.text,
             reference=sample.reference,
             scores={
                 "giou": overlap.iou(compat=self.compat),
@@ -140,8 +139,12 @@ class MaskBenchmark:
             },
             num_prompt_tokens=0,
             num_completion_tokens=0,
-            finished="cut off" not in reason,
-            meta={**sample.meta, "predicted_rle": encode_rle(drawn), **({"reason": reason} if reason else {})},
+            finished=answer.is_finished,
+            meta={
+                **sample.meta,
+                "predicted_rle": encode_rle(drawn),
+                **({"reason": answer.reason} if answer.reason else {}),
+            },
         )
 
 

@@ -100,6 +100,11 @@ class Schedule:
                 f"but they are {self.lag}, {self.replay_size}, {self.max_barren} and {self.max_wait_s} instead."
             )
 
+        for name, least in (("max_staleness", 0), ("max_waiting", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"`schedule.{name}` must be at least {least}, or null, but is {value} instead.")
+
     @classmethod
     def parse(cls, spec: Mapping[str, Any] | None) -> "Schedule":
         """Read it as a configuration writes it.

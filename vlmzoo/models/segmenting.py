@@ -32,6 +32,7 @@ class Segmentation(list[Mask]):
         spans: K pairs of positions in ``text``, where each mask's token begins and ends.
         scores: K numbers, what the decoder believes of each mask's overlap with the truth, 0 to 1.
         reason: why there is no mask; empty where there is one.
+        is_finished: whether the answer ended before the limit.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Segmentation(list[Mask]):
         spans: Sequence[tuple[int, int]] = (),
         scores: Sequence[float] = (),
         reason: str = "",
+        is_finished: bool = True,
     ) -> None:
         super().__init__(masks)
         self.text = text
         self.spans = list(spans)
         self.scores = list(scores)
         self.reason = reason
+        self.is_finished = is_finished
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold: the text, and for each mask its span, runs, polygons, box and area.
@@ -134,13 +137,15 @@ def segment_samples(model: Any, samples: Sequence[Sample], *, max_new_tokens: in
         kept = [number for number, column in enumerate(outputs.mask_columns[row]) if start <= column < start + len(ids)]
         text, spans = _text_of(tokenizer, ids, token=adapter.token)
         frame = _frame_of(sample)
+        is_finished = bool(ids) and ids[-1] in ends
         answers.append(
             Segmentation(
                 [_in_frame(outputs.masks[row][number], frame) for number in kept],
                 text=text,
                 spans=spans,
                 scores=[outputs.mask_scores[row][number] for number in kept],
-                reason=_reason(text, adapter.token, num_masks=len(kept), is_finished=bool(ids) and ids[-1] in ends),
+                reason=_reason(text, adapter.token, num_masks=len(kept), is_finished=is_finished),
+                is_finished=is_finished,
             )
         )
     return answers

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from vlmzoo.config.studies import MiaConfig
+from vlmzoo.data.conversations import words_of
 from vlmzoo.data.images import load_image
 from vlmzoo.data.json_lines import write_whole
 from vlmzoo.data.mia.building import MiaBuilder, MiaItem, MiaPlan
@@ -106,7 +107,7 @@ class _Shard:
             write_whole(self.root / f"{kind}-{name}", "".join(f"{line}\n" for line in lines))
 
     def _meta(self, item: MiaItem, answer: WatchedAnswer) -> dict[str, Any]:
-        chosen = item.sample.messages[-1]["content"][0]["text"]
+        chosen = words_of(item.sample.messages[-1])
         candidate = Candidate(
             kind=item.kind,
             num_images=item.num_images,

@@ -73,7 +73,7 @@ def _detections(value: Any, *, needs_confidence: bool) -> list[Detection] | None
         confidence = fields.get("Confidence", None if needs_confidence else 1.0)
         if edges is None or not is_finite_number(confidence):
             return None
-        found.setdefault(edges, Detection(edges, float(min(max(confidence, -1.0), 2.0))))
+        found.setdefault(edges, Detection(edges, confidence))
     return list(found.values())
 
 

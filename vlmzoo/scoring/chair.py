@@ -42,17 +42,19 @@ class ObjectVocabulary:
         object.__setattr__(self, "node_of", nodes)
         object.__setattr__(self, "merged", {**pairs, **_ALWAYS})
 
-    def pairs_in(self, words: Sequence[str]) -> list[str]:
-        """Return what pairs of neighbouring words mean, from left to right; single words are passed over."""
-        found: list[str] = []
+    def merge(self, words: Sequence[str]) -> list[tuple[str, bool]]:
+        """Return words from left to right, two neighbours that mean one object as that; and whether they do."""
+        found: list[tuple[str, bool]] = []
         place = 0
         while place < len(words):
-            pair = " ".join(words[place : place + 2])
-            if pair in self.merged:
-                found.append(self.merged[pair])
-                place += 1
-            place += 1
+            pair = self.merged.get(" ".join(words[place : place + 2]))
+            found.append((words[place], False) if pair is None else (pair, True))
+            place += 1 if pair is None else 2
         return found
+
+    def pairs_in(self, words: Sequence[str]) -> list[str]:
+        """Return what pairs of neighbouring words mean, from left to right; single words are passed over."""
+        return [word for word, is_pair in self.merge(words) if is_pair]
 
     def objects_in(self, words: Iterable[str]) -> list[tuple[str, str]]:
         """Return the words that mean an object, with that object; a seat beside a toilet means none."""

@@ -3,7 +3,7 @@
 Letters: Q questions, R resamples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.scoring.statistics import Interval
 
-__all__ = ["amber_f1", "hallucination_index", "object_f1", "ratio_interval"]
+__all__ = ["amber_f1", "hallucination_index", "object_f1", "ratio_interval", "sums_interval"]
 
 
 def amber_f1(chair: float, cover: float) -> float:
@@ -93,6 +93,44 @@ def ratio_interval(
     ratios = _resampled(above, below, num_resamples=num_resamples, generator=np.random.default_rng(seed))
     low, high = np.quantile(ratios, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     return Interval(mean=mean, low=min(float(low), mean), high=max(float(high), mean), num=above.size)
+
+
+def sums_interval(
+    counts: Sequence[Sequence[float]],
+    figure: Callable[..., float | None],
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Return a figure of several sums over questions, such as an F1, with its percentile bootstrap interval.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+
+    Args:
+        counts: ``(Q, C)``: C counts of each question.
+        figure: makes the figure of the C sums; None where they do not give one.
+        confidence: the share of resampled figures that lie inside.
+        num_resamples: R.
+        seed: of the draws.
+
+    Returns:
+        The figure; ``num`` is Q. It is 0, with an interval of no width, where the sums do not give one.
+
+    Raises:
+        DataError: if there are no questions.
+    """
+    table = np.asarray(counts, dtype=np.float64)
+    if table.ndim != 2 or not len(table):
+        raise DataError(f"`counts` must hold a row for each question, but has shape {table.shape} instead.")
+    whole = figure(*table.sum(axis=0))
+    if whole is None:
+        return Interval(mean=0.0, low=0.0, high=0.0, num=len(table))
+    generator = np.random.default_rng(seed)
+    drawn = (table[generator.integers(0, len(table), size=len(table))].sum(axis=0) for _ in range(num_resamples))
+    made = [value for value in (figure(*sums) for sums in drawn) if value is not None]
+    low, high = np.quantile(made or [whole], [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
+    return Interval(mean=float(whole), low=min(float(low), whole), high=max(float(high), whole), num=len(table))
 
 
 def _resampled(

@@ -15,7 +15,7 @@ OptionCompat: TypeAlias = Literal["mmstar", "cvbench", "realworldqa"]
 _MARKS = re.compile(r"[\(\)\s\.]")
 _CUT = 4
 _OPTION = re.compile(
-    r"\W*(?:the (?:correct )?(?:answer|option) is|answer:?)?\W*([a-z])(?![a-z'])(?!\s*\b(?:and|or)\b)", re.I
+    r"\W*(?:the (?:correct )?(?:answer|option) is|answer:?)?\W*([a-z])[ \t]*(?:[.):,\]\r\n]|$)", re.IGNORECASE
 )
 
 
@@ -28,7 +28,8 @@ _OPTION = re.compile(
 class OptionLetter:
     """1 where an answer begins with the letter of the reference, or equals a reference that is no letter.
 
-    ``B``, ``(b)``, ``B. the cat`` and ``The answer is B`` name B; ``Both A and B`` and ``Apple`` name nothing.
+    A letter counts before an end, a line break, or one of ``. ) ] : ,``: ``B``, ``(b)``, ``B. the cat`` and ``The
+    answer is B`` name B; ``Both A and B``, ``Apple`` and ``A cat`` name nothing.
 
     Args:
         compat: one of the released graders: ``mmstar`` (``Apple`` is A), ``cvbench`` (``A.`` is nothing) or
@@ -61,13 +62,18 @@ class OptionLetter:
         if self.compat == "cvbench":
             cut = completion.strip().lower()[:_CUT]
             return float(re.sub(r"[\(\)\s]", "", cut) == re.sub(r"[\(\)\s]", "", label.lower()))
-        return float(_named(completion) == _named(label))
+        letter = _letter(label)
+        return float(_bare(completion) == _bare(label) if letter is None else _letter(completion) == letter)
 
 
-def _named(text: str) -> str:
-    """Return the letter that a text names, or the bare text."""
+def _letter(text: str) -> str | None:
+    """Return the letter that a text names; None where it names none."""
     match = _OPTION.match(text.strip())
-    return match[1].lower() if match else re.sub(r"\W+", " ", text).strip().casefold()
+    return match[1].lower() if match else None
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"\W+", " ", text).strip().casefold()
 
 
 def _realworldqa(completion: str, reference: Any) -> bool:

@@ -19,10 +19,9 @@ def is_refused(content):
     return content["error"] is not None and content["label"] == "ok"
 
 
+@pytest.mark.golden_cases("grid")
 def test_grid_is_the_authors(golden):
     content = golden.content
-    if content["kind"] != "grid":
-        return
     if is_refused(content):
         with pytest.raises(DataError, match="num_images"):
             grid_layout(content["n"])
@@ -41,10 +40,9 @@ def test_grid_is_the_authors(golden):
     assert len(visible) == len(boxes) or None in content["output"]["content_boxes"]
 
 
+@pytest.mark.golden_cases("grid", where=lambda content: not is_refused(content))
 def test_grid_is_drawn_where_it_says(golden):
     content = golden.content
-    if content["kind"] != "grid" or is_refused(content):
-        return
     images = [Image.new("RGB", size, RED) for size in content["sizes_wh"]]
     layout = grid_layout(content["n"])
     drawn = np.asarray(compose_grid(images))
@@ -55,10 +53,9 @@ def test_grid_is_drawn_where_it_says(golden):
         assert (drawn[bottom : tile[3], tile[0] : tile[2]] == 255).all()
 
 
+@pytest.mark.golden_cases("pic_in_pic")
 def test_inner_picture_is_the_authors(golden):
     content = golden.content
-    if content["kind"] != "pic_in_pic":
-        return
     box = inner_box(content["inner_wh"], content["background_wh"], scale=content["scale"])
     if content["label"] == "bug":
         assert box[2] > box[0] and box[3] > box[1]
@@ -73,10 +70,9 @@ def test_inner_picture_is_the_authors(golden):
     assert [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] == list(box)
 
 
+@pytest.mark.golden_cases("pic_in_pic", where=lambda content: content["label"] != "bug")
 def test_exact_region_is_the_inner_picture_after_padding(golden):
     content = golden.content
-    if content["kind"] != "pic_in_pic" or content["label"] == "bug":
-        return
     width, height = content["background_wh"]
     original = Frame.original("background", width=width, height=height)
     box = Box.from_xyxy(content["output"]["inner_box"], frame=original)
@@ -89,10 +85,9 @@ def test_exact_region_is_the_inner_picture_after_padding(golden):
     assert [columns[-1], rows[-1]] == [int(np.ceil(x1)) - 1, int(np.ceil(y1)) - 1]
 
 
+@pytest.mark.golden_cases("pic_in_pic", where=lambda content: "reference_token_region_xyxy" in content)
 def test_reference_region_is_the_authors(golden):
     content = golden.content
-    if content["kind"] != "pic_in_pic" or "reference_token_region_xyxy" not in content:
-        return
     x0, y0, x1, y1 = content["reference_token_region_xyxy"]
     weights = region_weights(None, grid_height=SIDE, grid_width=SIDE)
     assert (weights[y0:y1, x0:x1] == 1).all()

@@ -32,10 +32,9 @@ def named(prompt, pair):
     }
 
 
+@pytest.mark.golden_cases("preference_buffer")
 def test_preference_buffer(golden):
     content = golden.content
-    if content["kind"] != "preference_buffer":
-        return
     select = OvipCodeSelection(
         online_only=content["online_only"], extremes=content["online_only_strategy"] == "addtional"
     )
@@ -58,10 +57,9 @@ def test_preference_buffer(golden):
         assert event["images_generated"] == event["descriptions_requested"] == wanted
 
 
+@pytest.mark.golden_cases("grpo_buffer")
 def test_grpo_buffer(golden):
     content = golden.content
-    if content["kind"] != "grpo_buffer":
-        return
     prompts, queue = Prompts(content["dataset_scores"]), FifoQueue()
     for event in content["events"]:
         sampled = []

@@ -22,10 +22,9 @@ def token_logprobs(logits, labels):
     return torch.nn.functional.pad(picked * (targets != IGNORED_LABEL), (1, 0))
 
 
+@pytest.mark.golden_cases(where=lambda content: content["config"]["strategy"] == "grpo-update")
 def test_value_and_gradient(golden):
     content = golden.content
-    if content["config"]["strategy"] != "grpo-update":
-        return
     labels, advantages = tensor_of(golden, "labels"), tensor_of(golden, "advantages")
     logits = tensor_of(golden, "policy_logits").requires_grad_()
     logprobs = token_logprobs(logits, labels)

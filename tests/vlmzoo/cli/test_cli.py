@@ -1,5 +1,6 @@
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -40,6 +41,13 @@ def test_without_a_command_the_commands_are_listed():
     output = run("--help").output
     for command in ("list", "info", "generate", "train", "eval", "data", "tiny", "doctor"):
         assert command in output
+
+
+def test_configs_that_help_texts_name_are_there(repository):
+    texts = "".join(path.read_text(encoding="utf-8") for path in (repository / "vlmzoo" / "cli").glob("*.py"))
+    named = re.findall(r"e\.g\. ([a-z_]+/[\w/]+)", texts)
+    assert named
+    assert [name for name in named if not (repository / "configs" / f"{name}.yaml").is_file()] == []
 
 
 def test_the_version_is_the_package_version():
@@ -259,6 +267,7 @@ def test_masks_are_saved_beside_the_answer(tmp_path):
     done = run(*words, "-i", picture, "--save-masks", out)
     assert done.stdout.splitlines()[-2:] == [str(out / "lamp.png"), str(out / "lamp.json")]
     told = json.loads((out / "lamp.json").read_text(encoding="utf-8"))
-    assert told["masks"] or told["reason"] in done.stderr
+    assert bool(told["masks"]) != bool(told["reason"])
+    assert told["reason"] in done.stderr
     assert Image.open(out / "lamp.png").size == (30, 20)
     assert "needs an `--image`" in run(*words, "--save-masks", out, code=2).stderr

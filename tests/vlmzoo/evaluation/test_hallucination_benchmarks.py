@@ -57,7 +57,21 @@ def test_questions_are_numbered_and_have_their_pictures(name):
 
 def test_amber_blames_what_is_not_there():
     made = summary(make("amber_generative"), "A ball and two puppies.", "The sky over a sphere.")
-    assert made == pytest.approx({"chair": 0.25, "cover": 1.0, "hal": 0.5, "cog": 0.5})
+    assert made == pytest.approx({"chair": 0.25, "cover": 1.0, "hal": 0.5, "cog": 0.5, "amber_f1": 1.5 / 1.75})
+
+
+def test_an_f1_has_an_interval_over_questions():
+    counts = [{"hallucinated": h, "mentions": 2, "covered": c, "truth": 2} for h, c in ((0, 2), (1, 1), (2, 0), (0, 1))]
+    told = [
+        Generation(
+            id=str(number), prompt="", completion="", reference=None, scores=one, num_prompt_tokens=1,
+            num_completion_tokens=1, finished=True,
+        )
+        for number, one in enumerate(counts)
+    ]  # fmt: skip
+    made = make("amber_generative").summarise(told, seed=0)["amber_f1"]
+    assert made.mean == pytest.approx(2 * (5 / 8) * (4 / 8) / (9 / 8)) and made.num == 4
+    assert 0 <= made.low < made.mean < made.high <= 1
 
 
 def test_yes_or_no_is_scored_with_no_as_the_positive_class():
@@ -66,11 +80,22 @@ def test_yes_or_no_is_scored_with_no_as_the_positive_class():
     }  # fmt: skip
     theirs = summary(make("amber_discriminative", compat="reference"), "No, there is none.", "Yes")
     assert theirs["accuracy"] == 0.5 and theirs["recall"] == 0.0
+    theirs = summary(make("amber_discriminative", compat="reference"), "No", "No, there is none.")
+    assert theirs["precision"] == 1.0 and theirs["f1"] == 1.0  # what is no answer to them is no No
 
 
 def test_object_halbench_finds_synonyms_plurals_and_pairs_of_words():
     made = summary(make("object_halbench"), "Two puppies near dining tables.", "Kitten on a table.")
     assert made["chair_i"] == 0.5 and made["response_hall"] == 1.0 and made["recall"] == pytest.approx(2 / 3)
+    assert made["objecthal_f1"] == pytest.approx(2 * (1 / 2) * (2 / 3) / (1 / 2 + 2 / 3))
+
+
+def test_an_object_that_an_extractor_lists_twice_counts_once():
+    benchmark = make("object_halbench")
+    object.__setattr__(benchmark, "_client", Scripted('["dog", "brown dog", "dogs"]'))
+    sample = next(iter(benchmark.questions()))
+    (counts,) = benchmark.counts_of_many([("A dog and a brown dog.", sample)])
+    assert counts["mentioned"] == 1
 
 
 def test_an_extractor_lists_objects_and_an_answer_without_a_list_is_left_out():

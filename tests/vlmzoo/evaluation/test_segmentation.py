@@ -46,10 +46,10 @@ def with_perfect_masks(benchmark, monkeypatch, *, share=1.0):
     def answer(model, samples, *, max_new_tokens):
         right = [index < share * len(samples) for index in range(len(samples))]
         return [
-            Segmentation([sample.masks[0]], text="[SEG]", spans=[(0, 5)], scores=[1.0])
+            Segmentation([sample.masks[0]], text="[SEG]", spans=[(0, 5)], scores=[1.0], is_finished=index > 0)
             if is_right
-            else Segmentation(text="no", reason="The model did not say [SEG].")
-            for sample, is_right in zip(samples, right, strict=True)
+            else Segmentation(text="no", reason="The model did not say [SEG].", is_finished=False)
+            for index, (sample, is_right) in enumerate(zip(samples, right, strict=True))
         ]
 
     monkeypatch.setattr("vlmzoo.evaluation.segmentation.segment_samples", answer)
@@ -86,6 +86,7 @@ def test_perfect_masks_get_full_marks_and_silence_an_empty_mask(monkeypatch, tmp
     generations = list(benchmark.answer(None, None, list(benchmark.questions())))
     assert [g.scores["giou"] for g in generations] == [1, 1, 0, 0]
     assert generations[-1].meta["reason"] == "The model did not say [SEG]."
+    assert [g.finished for g in generations] == [False, True, False, False]  # as the answers say of themselves
     scores = benchmark.summarise(generations, seed=0)
     assert scores["giou"].mean == 0.5
     assert {"giou_relational", "giou_attributes"} & set(scores)

@@ -179,6 +179,8 @@ def test_dpo_needs_no_pictures_and_takes_none(policy):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"schedule": {"max_staleness": -1}}, "`schedule.max_staleness` must be at least 0, or null, but is -1"),
+        ({"schedule": {"max_waiting": 0}}, "`schedule.max_waiting` must be at least 1, or null, but is 0"),
         ({"schedule": {"type": "sync"}}, "`schedule.type` must be lockstep or free"),
         ({"schedule": {"lagg": 1}}, r"`schedule` takes no `lagg`\. Did you mean `lag`\?"),
         ({"num_prompts": 0}, "`num_prompts` must be positive"),

@@ -158,6 +158,13 @@ def test_letters_are_read_and_words_are_not(letter):
     assert score("Apple", "A") == 0 and score("Both A and B", "A") == 0
 
 
+def test_the_article_is_no_letter():
+    score = SCORES.build({"type": "option_letter"})
+    assert score("A dog", "a cat") == 0 and score("a cat.", "A cat") == 1
+    assert score("A dog is there", "A") == 0
+    assert score("A: dog", "(A) a dog") == score("A\nbecause", "A") == score("A,", "a") == 1
+
+
 def test_soft_accuracy_counts_the_other_people():
     score = SCORES.build({"type": "vqa_accuracy"})
     assert score("Two", ["2"] * 10) == 1.0

@@ -231,3 +231,14 @@ def test_bad_options_are_refused(spec, sentence):
 
 def test_any_function_can_be_a_reward():
     assert SCORES.build({"type": "python", "function": "operator:eq"})("a", "a") == 1.0
+
+
+@pytest.mark.parametrize("confidence", ["7", "3", "1e300", "9" * 400])
+def test_boxes_are_matched_in_the_order_of_what_was_written_and_only_the_reward_cuts_it(confidence):
+    """Both lie on the one true box: the surer is matched, though both are surer than one can be."""
+    truth = "<answer>[{'Position': [0, 0, 100, 100]}]</answer>"
+    exact, near = "[0, 0, 100, 100]", "[0, 0, 100, 80]"
+    one = f"[{{'Position': {near}, 'Confidence': 2}}, {{'Position': {exact}, 'Confidence': {confidence}}}]"
+    assert build("iou")(f"<answer>{one}</answer>", truth) == pytest.approx(0.5)
+    assert build("confidence")(f"<answer>{one}</answer>", truth) == pytest.approx(0.5)
+    assert build("iou")(f"<answer>{one}</answer>".replace("'Confidence': 2", "'Confidence': -1"), truth) == 0.5

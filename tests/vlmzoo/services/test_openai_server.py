@@ -94,9 +94,15 @@ def test_everything_about_sampling_is_said_and_images_travel(server, model):
 def test_a_completion_ends_with_the_end_of_sequence_and_before_a_placeholder(server, model):
     end, placeholder = model.processor.tokenizer.eos_token_id, model.processor.image_token_id
     server.say = lambda request: [20, end, 21] if request["seed"] == short_seed(3) else [20, placeholder, 22]
-    ((ended, cut, _),) = make_engine(model, server.url).complete(make_prompts(model, 1))
+    engine = make_engine(model, server.url)
+    ((ended, cut, _),) = engine.complete(make_prompts(model, 1))
     assert (ended.ids, ended.is_finished) == ((20, end), True)
     assert (cut.ids, cut.is_finished) == ((20,), False)
+    assert engine.num_cut == 2
+    bans = {request["logit_bias"][str(placeholder)] for _, request in server.asked}
+    assert bans == {-100} and all(str(end) not in request["logit_bias"] for _, request in server.asked)
+    engine.complete(make_prompts(model, 1))
+    assert engine.num_cut == 4
 
 
 def test_seeds_of_runs_that_differ_in_their_seed_alone_differ():

@@ -1,11 +1,11 @@
 """Benchmarks whose figures are ratios of sums over answers: the questions, the counts of each, and the intervals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from vlmzoo.evaluation.generation import complete
 from vlmzoo.evaluation.records import Generation, generation_of
-from vlmzoo.scoring.hallucination import ratio_interval
+from vlmzoo.scoring.hallucination import ratio_interval, sums_interval
 from vlmzoo.scoring.statistics import Interval
 from vlmzoo.types import Sample
 
@@ -30,6 +30,11 @@ class RatioBenchmark:
         """Figures by name, as names of counts: above, below; the first is the main one."""
         raise NotImplementedError
 
+    @property
+    def figures(self) -> Mapping[str, tuple[Sequence[str], Callable[..., float | None]]]:
+        """Figures that are no ratio: names of counts, and what makes the figure of their sums."""
+        return {}
+
     def counts_of(self, completion: str, sample: Sample) -> Mapping[str, float]:
         """Return what an answer holds; counts that a ratio names and that are missing keep the answer out of it."""
         raise NotImplementedError
@@ -53,4 +58,8 @@ class RatioBenchmark:
             pairs = [(one.scores[above], one.scores[below]) for one in generations if {above, below} <= set(one.scores)]
             if pairs:
                 found[name] = ratio_interval([a for a, _ in pairs], [b for _, b in pairs], seed=seed)
+        for name, (counts, figure) in self.figures.items():
+            rows = [[one.scores[own] for own in counts] for one in generations if set(counts) <= set(one.scores)]
+            if rows:
+                found[name] = sums_interval(rows, figure, seed=seed)
         return found

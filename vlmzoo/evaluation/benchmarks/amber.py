@@ -1,7 +1,7 @@
 """AMBER: what descriptions of 1,004 pictures cover and make up, and 14,216 yes-or-no questions about them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +11,11 @@ from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._described import RatioBenchmark
-from vlmzoo.scoring.amber import AmberVocabulary, amber_discriminative, count_mentions, find_words
+from vlmzoo.scoring.amber import AmberCounts, AmberVocabulary, amber_discriminative, count_mentions, find_words
+from vlmzoo.scoring.hallucination import amber_f1
 from vlmzoo.types import Sample, user
 
-__all__ = ["AmberDiscriminativeBenchmark", "AmberGenerativeBenchmark", "read_amber"]
+__all__ = ["AmberDiscriminativeBenchmark", "AmberGenerativeBenchmark", "numbers_of", "read_amber"]
 
 Kind = Literal["generative", "discriminative"]
 
@@ -49,7 +50,7 @@ def read_amber(root: str, kind: Kind) -> list[dict[str, Any]]:
 )
 @dataclass(frozen=True, kw_only=True)
 class AmberGenerativeBenchmark(RatioBenchmark):
-    """CHAIR, Cover, Hal and Cog, as shares.
+    """CHAIR, Cover, Hal and Cog, and the F1 that OViP makes of the first two, as shares.
 
     Words of a description that AMBER's vocabulary holds count as its nouns, plurals as singulars; the released script
     tags parts of speech and compares word vectors, so published figures lie some points off.
@@ -97,6 +98,11 @@ class AmberGenerativeBenchmark(RatioBenchmark):
             "cog": ("cognitive", "likely"),
         }
 
+    @property
+    def figures(self) -> Mapping[str, tuple[Sequence[str], Callable[..., float | None]]]:
+        """AMBER-F1, of CHAIR and Cover."""
+        return {"amber_f1": (("hallucinated", "mentions", "covered", "truth"), _amber_f1)}
+
     def questions(self) -> Iterator[Sample]:
         """Ask for a description of each picture."""
         prompt = load_prompts("ovip")["amber_generative"]
@@ -116,9 +122,20 @@ class AmberGenerativeBenchmark(RatioBenchmark):
             likely=sample.reference["hallu"],
             vocabulary=self._vocabulary,
         )
-        names = ("hallucinated", "mentions", "covered", "truth", "cognitive", "likely")
-        told = {name: float(getattr(found, name)) for name in names}
-        return {**told, "has_hallucination": float(found.hallucinated > 0), "answers": 1.0}
+        return numbers_of(found)
+
+
+def numbers_of(found: AmberCounts) -> dict[str, float]:
+    """Return the counts of one description as its line of generations holds them."""
+    names = ("hallucinated", "mentions", "covered", "truth", "cognitive", "likely")
+    told = {name: float(getattr(found, name)) for name in names}
+    return {**told, "has_hallucination": float(found.hallucinated > 0), "answers": 1.0}
+
+
+def _amber_f1(hallucinated: float, mentions: float, covered: float, truth: float) -> float | None:
+    if not mentions or not truth:
+        return None
+    return amber_f1(100 * hallucinated / mentions, 100 * covered / truth) / 100
 
 
 @BENCHMARKS.register(
@@ -187,10 +204,11 @@ class AmberDiscriminativeBenchmark(RatioBenchmark):
     def counts_of(self, completion: str, sample: Sample) -> Mapping[str, float]:
         """Read one answer."""
         item = (sample.meta["type"], str(sample.reference), completion.strip())
-        told = amber_discriminative([item], compat=None if self.compat is None else "reference")["all"]
+        told = amber_discriminative([item], compat=self.compat)["all"]
         right = float(told["accuracy"] > 50)
         is_no = float(str(sample.reference) == "no")
-        said_no = right if is_no else float(amber_discriminative([(item[0], "no", item[2])])["all"]["accuracy"] > 50)
+        asked_no = amber_discriminative([(item[0], "no", item[2])], compat=self.compat)["all"]
+        said_no = float(asked_no["accuracy"] > 50)
         right_no = right * is_no
         return {
             "right": right,

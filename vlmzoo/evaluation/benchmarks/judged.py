@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from vlmzoo.data.conversations import words_of
 from vlmzoo.data.images import load_image
 from vlmzoo.data.json_lines import read_json_lines
 from vlmzoo.data.prompts import load_prompts
@@ -120,7 +121,7 @@ class MmhalBenchmark(RatioBenchmark):
 
     def _request(self, text: str, sample: Sample) -> ChatRequest:
         prompts = load_prompts("ovip")
-        question = sample.messages[0]["content"][-1]["text"]
+        question = words_of(sample.messages[0])
         texts = {"question": question, "reference": str(sample.reference), "response": text}
         after = filled(prompts["mmhal_after_image"], texts)
         before = prompts["mmhal_before_image"]
@@ -248,7 +249,7 @@ class LlavaBenchWildBenchmark(RatioBenchmark):
         template = prompts["llava_bench"].replace("{role}", rule["role"])
         texts = {
             "context": sample.meta["context"],
-            "question": sample.messages[0]["content"][-1]["text"],
+            "question": words_of(sample.messages[0]),
             "reference": str(sample.reference),
             "response": text,
             "rule": rule["prompt"],

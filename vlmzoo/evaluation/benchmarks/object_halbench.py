@@ -6,13 +6,14 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from vlmzoo.data.conversations import words_of
 from vlmzoo.data.images import load_image
 from vlmzoo.data.json_lines import read_json_lines
 from vlmzoo.data.prompts import load_prompts
@@ -20,11 +21,12 @@ from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._described import RatioBenchmark
-from vlmzoo.scoring.chair import ObjectVocabulary, count_objects, read_object_list
+from vlmzoo.scoring.chair import ChairCounts, ObjectVocabulary, count_objects, read_object_list
+from vlmzoo.scoring.hallucination import object_f1
 from vlmzoo.services.chat import CHAT_CLIENTS, ChatClient, ChatRequest, filled
 from vlmzoo.types import ImageLike, Sample, user
 
-__all__ = ["ObjectHalBenchmark"]
+__all__ = ["ObjectHalBenchmark", "numbers_of"]
 
 _TINY = TINY / "object_halbench"
 _FEW_WORDS = 3
@@ -113,6 +115,11 @@ class ObjectHalBenchmark(RatioBenchmark):
             "num_words": ("words", "answers"),
         }
 
+    @property
+    def figures(self) -> Mapping[str, tuple[Sequence[str], Callable[..., float | None]]]:
+        """ObjectHal-F1, of precision and recall."""
+        return {"objecthal_f1": (("good", "mentioned", "right", "truth"), _objecthal_f1)}
+
     def questions(self) -> Iterator[Sample]:
         """Ask each question."""
         for number, row in enumerate(self._rows):
@@ -132,7 +139,7 @@ class ObjectHalBenchmark(RatioBenchmark):
         ]
 
     def _extracted(self, answers: Sequence[tuple[str, Sample]]) -> list[list[str] | None]:
-        """Return the objects of each answer; None where the extractor gave no list."""
+        """Return the objects of each answer, each once; None where the extractor gave no list."""
         if self._client is None:
             return [self._words(text) for text, _ in answers]
         wanted = [number for number, (text, _) in enumerate(answers) if len(text.split()) > _FEW_WORDS]
@@ -140,40 +147,26 @@ class ObjectHalBenchmark(RatioBenchmark):
         requests = []
         for number in wanted:
             text, sample = answers[number]
-            question = sample.messages[0]["content"][-1]["text"]
+            question = words_of(sample.messages[0])
             prompt = filled(template, {"question": question, "answer": text})
             requests.append(ChatRequest(messages=[{"role": "system", "content": prompt}]))
         replies = self._client.reply(requests)
         found: list[list[str] | None] = [self._words(text) for text, _ in answers]
         for number, reply in zip(wanted, replies, strict=True):
             listed = None if reply.text is None else read_object_list(reply.text)
-            found[number] = None if listed is None else [word for name in listed for word in self._words(name)]
+            words = None if listed is None else [word for name in listed for word in self._words(name)]
+            found[number] = None if words is None else list(dict.fromkeys(words))  # over all names: one object once
         return found
 
     def _words(self, text: str) -> list[str]:
         """Return the vocabulary's words of a text, each once, pairs of words before single ones."""
         singular = [_singular(word, self._vocabulary) for word in re.findall(r"[a-z]+", text.lower())]
-        found: list[str] = []
-        place = 0
-        while place < len(singular):
-            pair = self._vocabulary.merged.get(" ".join(singular[place : place + 2]))
-            found.append(pair or singular[place])
-            place += 2 if pair else 1
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(word for word, _ in self._vocabulary.merge(singular)))
 
     def _counts(self, objects: Sequence[str], text: str, sample: Sample) -> Mapping[str, float]:
-        made = count_objects(objects, truth=sample.reference, vocabulary=self._vocabulary)
-        return {
-            "wrong": len(made.wrong),
-            "good": made.mentioned - len(made.wrong),
-            "mentioned": made.mentioned,
-            "is_wrong": float(bool(made.wrong)),
-            "mentions_any": float(made.mentioned > 0),
-            "answers": 1.0,
-            "right": made.right,
-            "truth": made.truth,
-            "words": len(text.split()),
-        }
+        return numbers_of(
+            count_objects(objects, truth=sample.reference, vocabulary=self._vocabulary, num_words=len(text.split()))
+        )
 
     def _annotated(self, wanted: set[int]) -> dict[int, list[str]]:
         """Return the objects of each picture: categories of instances, and words of captions."""
@@ -196,6 +189,25 @@ class ObjectHalBenchmark(RatioBenchmark):
                 f"{missing[:3]}; give those of both splits (train2014 and val2014)."
             )
         return {number: sorted(objects) for number, objects in truth.items()}
+
+
+def numbers_of(made: ChairCounts) -> dict[str, float]:
+    """Return the counts of one answer as its line of generations holds them."""
+    return {
+        "wrong": float(len(made.wrong)),
+        "good": float(made.mentioned - len(made.wrong)),
+        "mentioned": float(made.mentioned),
+        "is_wrong": float(bool(made.wrong)),
+        "mentions_any": float(made.mentioned > 0),
+        "answers": 1.0,
+        "right": float(made.right),
+        "truth": float(made.truth),
+        "words": float(made.num_words),
+    }
+
+
+def _objecthal_f1(good: float, mentioned: float, right: float, truth: float) -> float | None:
+    return object_f1(good / mentioned, right / truth) if mentioned and truth else None
 
 
 def _singular(word: str, vocabulary: ObjectVocabulary) -> str:

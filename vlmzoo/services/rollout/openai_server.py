@@ -3,10 +3,11 @@
 import base64
 import io
 import json
+import logging
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +19,9 @@ from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sa
 
 __all__ = ["OpenAiServerEngine"]
 
+logger = logging.getLogger(__name__)
+
+_NEVER = -100  # a logit_bias that bans a token
 _TOKEN = "token_id:"  # vLLM's form of a token under `return_tokens_as_token_ids`
 
 
@@ -71,6 +75,8 @@ class OpenAiServerEngine:
         self.model, self.timeout_s, self.retries, self.pause_s = model, timeout_s, retries, pause_s
         self.num_parallel = num_parallel
         self.policy, self.processor, self.sampling = policy, processor, sampling
+        self.num_cut = 0
+        """Completions, since the start, that were cut before a token that must not be said."""
 
     def complete(self, prompts: Sequence[Prompt]) -> list[list[Rollout]]:
         """Return one completion for each seed of each prompt; a seed of its own goes with every completion.
@@ -83,17 +89,17 @@ class OpenAiServerEngine:
         excluded = set(sampling_exclusions(self.processor, keep={*ends, *awaited_ids(model, self.processor)}))
         asked = [(prompt, seed) for prompt in prompts for seed in prompt.seeds]
         with ThreadPoolExecutor(self.num_parallel) as pool:
-            answers = list(pool.map(lambda one: self._ask(*one), asked))
+            answers = list(pool.map(lambda one: self._ask(*one, excluded=excluded), asked))
         rollouts = iter(self._rollout(answer, ends, excluded) for answer in answers)
         return [[next(rollouts) for _ in prompt.seeds] for prompt in prompts]
 
-    def _ask(self, prompt: Prompt, seed: int) -> Mapping[str, Any]:
+    def _ask(self, prompt: Prompt, seed: int, *, excluded: Collection[int]) -> Mapping[str, Any]:
         """Send one request, again if need be.
 
         Raises:
             ServiceError: if it is refused, or not answered however often it is sent.
         """
-        body = json.dumps(self._request(prompt, seed)).encode()
+        body = json.dumps(self._request(prompt, seed, excluded=excluded)).encode()
         headers = {"Content-Type": "application/json"}
         last: Exception | None = None
         for attempt in range(self.retries + 1):
@@ -115,7 +121,7 @@ class OpenAiServerEngine:
             "same run: it goes on from its last checkpoint, and no prompt is lost."
         ) from last
 
-    def _request(self, prompt: Prompt, seed: int) -> dict[str, Any]:
+    def _request(self, prompt: Prompt, seed: int, *, excluded: Collection[int]) -> dict[str, Any]:
         return {
             "model": self.model,
             "messages": [_message(message) for message in with_images(prompt.sample)],
@@ -129,10 +135,11 @@ class OpenAiServerEngine:
             "logprobs": True,
             "return_tokens_as_token_ids": True,
             "skip_special_tokens": False,
+            "logit_bias": {str(id): _NEVER for id in sorted(excluded)},
         }
 
     def _rollout(self, answer: Mapping[str, Any], ends: set[int], excluded: set[int]) -> Rollout:
-        """Read one completion; it is cut before a placeholder, behind which no image stands.
+        """Read one completion; should the server have said a token that is banned, it is cut before it, and counted.
 
         Raises:
             ServiceError: if it does not say which tokens were drawn.
@@ -148,6 +155,9 @@ class OpenAiServerEngine:
         stop = next((place for place, (id, _) in enumerate(pairs) if id in excluded), len(pairs))
         end = next((place + 1 for place, (id, _) in enumerate(pairs[:stop]) if id in ends), stop)
         kept = pairs[:end]
+        if end == stop < len(pairs) and not (kept and kept[-1][0] in ends):
+            self.num_cut += 1
+            logger.warning("`%s` said token %d, which is banned by `logit_bias`: cut.", self.url, pairs[stop][0])
         if not kept:
             raise ServiceError(f"`{self.url}` gave a completion without a token that can be trained.")
         ids = tuple(id for id, _ in kept)
