@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 
 FOLDER = Path(__file__).resolve().parents[2] / "eval" / "lmms_eval" / "fgvqa"
 ROWS = [json.loads(line) for line in (TINY / "twin" / "fgvqa" / "test.jsonl").read_text().splitlines()]

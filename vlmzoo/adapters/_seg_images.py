@@ -34,7 +34,9 @@ class Prepared(NamedTuple):
 
 
 def decoder_frame(original: Frame, recipe: ImageRecipe) -> Frame:
-    """Return the frame of a decoder's input.
+    """Return the frame of a decoder's input, into which boxes and points of the image can be carried.
+
+    The rule of :func:`prepare_picture` as geometry; goldens hold it against published prompts.
 
     Args:
         original: of the image.

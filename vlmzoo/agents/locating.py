@@ -180,7 +180,7 @@ class ModelLocator(PlainLocator):
         """The ids of the answer that training taught."""
         sample = Sample(messages=[user("?", num_images=1)], images=[Image.new("RGB", (8, 8))], id="draft")
         answer = load_prompts("seal")["search"]["located"].replace("[LOC]", self.adapter.token)
-        return _answer_ids(self.processor, sample, answer)[: self.max_new_tokens]
+        return option_ids(self.processor, sample, answer, with_adapters=False)[: self.max_new_tokens]
 
     def _readings(self, patches: Sequence[Frame], prefix: Sequence[int]) -> "list[tuple[_Reading, int]]":
         """Return for each patch the batch that it was read in, and its row there; read those that were not."""
@@ -297,14 +297,6 @@ def _joined(caches: Sequence[Any]) -> Any:
         layer.keys = torch.cat([cache.layers[number].keys for cache in caches])
         layer.values = torch.cat([cache.layers[number].values for cache in caches])
     return whole
-
-
-def _answer_ids(processor: Any, sample: Sample, answer: str) -> list[int]:
-    adapter_inputs, processor.adapter_inputs = processor.adapter_inputs, {}
-    try:
-        return option_ids(processor, sample, answer)
-    finally:
-        processor.adapter_inputs = adapter_inputs
 
 
 _Found = tuple[Tensor, Tensor, Tensor]  # boxes (Q, 4), probabilities (Q,), heat (H, W)

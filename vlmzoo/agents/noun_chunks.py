@@ -1,7 +1,8 @@
 """What a cue sentence points at: the words after the object, and the things that they name.
 
 Source: V*, arXiv:2312.14135, section 3; penghao-wu/vstar@4ede664, by its rules. The authors find noun chunks with
-spaCy; here any callable may, and the default makes do without a parser.
+a parser, spaCy's. None is bundled here: bring your own as ``VisualSearch(noun_chunks=…)``, any callable from a text to
+its chunks; the default makes do without.
 """
 
 import re
@@ -52,7 +53,7 @@ def cue_phrase(answer: str, name: str, *, marker: str, noun_chunks: Callable[[st
 def plain_noun_chunks(text: str) -> list[str]:
     """Return the parts of an enumeration, each without its leading prepositions and articles.
 
-    An approximation where spaCy is not installed: "on the table and near the cup" gives "table" and "cup".
+    An approximation that needs no parser: "on the table and near the cup" gives "table" and "cup".
     """
     parts = (_LEADING.sub("", part.strip()).strip() for part in _SEPARATORS.split(text))
     return [part for part in parts if part]
@@ -60,6 +61,8 @@ def plain_noun_chunks(text: str) -> list[str]:
 
 def longest_chunks(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return spans that do not overlap, the longest first choice and the earlier of two equally long ones.
+
+    It is for a ``noun_chunks`` of your own: what a parser finds overlaps, and the authors keep these of its spans.
 
     Args:
         spans: first and last token of each, both included.

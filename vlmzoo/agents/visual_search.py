@@ -143,7 +143,8 @@ class VisualSearch:
         order: ``guided`` takes the most promising patch next; ``random`` any that waits, which is what a search is
             compared with.
         seed: of the random order.
-        noun_chunks: gives the noun chunks of a cue, e.g. by spaCy.
+        noun_chunks: gives the noun chunks of a cue; bring a parser of your own, for example spaCy's, of whose spans
+            ``longest_chunks`` keeps what the authors keep. The default makes do without a parser.
 
     Raises:
         ConfigError: if a threshold or a budget is out of range.

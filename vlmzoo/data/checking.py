@@ -7,7 +7,7 @@ from typing import Any
 
 from vlmzoo.data.images import load_image
 from vlmzoo.data.sources import RowError, Source
-from vlmzoo.data.sources._pictures import read_size
+from vlmzoo.data.sources.pictures import read_size
 from vlmzoo.errors import DataError
 from vlmzoo.types import Content, Message, Sample
 

@@ -77,12 +77,15 @@ class SampleEncoding(_Processor):
         escaped = [self._escape_messages(messages) for messages in conversations]
         return super().apply_chat_template(escaped if is_batched else escaped[0], **kwargs)
 
-    def encode(self, sample: Sample, *, pictures: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+    def encode(
+        self, sample: Sample, *, pictures: Mapping[str, Tensor] | None = None, with_adapters: bool = True
+    ) -> dict[str, Any]:
         """Encode one conversation for training.
 
         Args:
             sample: with an image for each image block.
             pictures: what :meth:`encode_images` made of its images, where that is known.
+            with_adapters: False leaves out what adapters do to the conversation and want of it, for its ids alone.
 
         Returns:
             ``input_ids`` and ``labels``, lists of T integers (labels are -100 outside what the assistant says), what
@@ -93,14 +96,17 @@ class SampleEncoding(_Processor):
             DataError: if image blocks and images differ in number, an image is over the limit, or nothing is to be
                 learned.
         """
-        return self._encode(sample, is_prompt=False, pictures=pictures)
+        return self._encode(sample, is_prompt=False, pictures=pictures, with_adapters=with_adapters)
 
-    def encode_prompt(self, sample: Sample, *, pictures: Mapping[str, Tensor] | None = None) -> dict[str, Any]:
+    def encode_prompt(
+        self, sample: Sample, *, pictures: Mapping[str, Tensor] | None = None, with_adapters: bool = True
+    ) -> dict[str, Any]:
         """Encode one conversation that the assistant is to go on with.
 
         Args:
             sample: ends with a user's turn.
             pictures: what :meth:`encode_images` made of its images, where that is known.
+            with_adapters: False leaves out what adapters do to the conversation and want of it, for its ids alone.
 
         Returns:
             As ``encode``, with the words that open the assistant's turn at the end of ``input_ids``, and no labels.
@@ -111,12 +117,13 @@ class SampleEncoding(_Processor):
         """
         if not sample.messages or sample.messages[-1]["role"] != "user":
             raise DataError(f"A prompt must end with a user's turn, but sample `{sample.id}` does not.")
-        return self._encode(sample, is_prompt=True, pictures=pictures)
+        return self._encode(sample, is_prompt=True, pictures=pictures, with_adapters=with_adapters)
 
     def _encode(
-        self, sample: Sample, *, is_prompt: bool, pictures: Mapping[str, Tensor] | None = None
+        self, sample: Sample, *, is_prompt: bool, pictures: Mapping[str, Tensor] | None, with_adapters: bool
     ) -> dict[str, Any]:
-        for inputs in self.adapter_inputs.values():
+        adapter_inputs = self.adapter_inputs if with_adapters else {}
+        for inputs in adapter_inputs.values():
             sample = inputs.prepare(sample)
         self._check_images(sample)
         if pictures is None:
@@ -129,12 +136,14 @@ class SampleEncoding(_Processor):
                 f"Sample `{sample.id}` holds nothing that the assistant says; end it with an assistant turn, and mark "
                 "it with {% generation %} in the chat template."
             )
-        ids, is_target = self._expand(ids, is_target, pictures, sample)
+        told = [enumerate(inputs.image_token_counts(sample)) for inputs in adapter_inputs.values()]
+        shortened = {number: count for counts in told for number, count in counts if count is not None}
+        ids, is_target = self._expand(ids, is_target, pictures, sample, shortened)
         encoded = {"input_ids": ids.tolist(), "labels": np.where(is_target, ids, IGNORED_LABEL).tolist()}
         if getattr(self, "return_mm_token_type_ids", False):
             encoded["mm_token_type_ids"] = self.create_mm_token_type_ids([encoded["input_ids"]])[0]
-        if self.adapter_inputs:
-            encoded["adapters"] = {label: inputs.encode(sample) for label, inputs in self.adapter_inputs.items()}
+        if adapter_inputs:
+            encoded["adapters"] = {label: inputs.encode(sample) for label, inputs in adapter_inputs.items()}
         return {**encoded, **self._kept(pictures)}
 
     def encode_images(self, images: Sequence[ImageLike]) -> dict[str, Tensor]:
@@ -175,29 +184,28 @@ class SampleEncoding(_Processor):
         return np.asarray(encoded["input_ids"]), is_target
 
     def _expand(
-        self, ids: np.ndarray, is_target: np.ndarray, pictures: Mapping[str, Tensor], sample: Sample
+        self,
+        ids: np.ndarray,
+        is_target: np.ndarray,
+        pictures: Mapping[str, Tensor],
+        sample: Sample,
+        shortened: Mapping[int, int],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Put what stands for each image in place of its placeholder."""
+        """Put what stands for each image in place of its placeholder; adapters give some a number of their own."""
         places = np.flatnonzero(ids == self.image_token_id)
         if not len(places):
             return ids, is_target
         id_parts, target_parts, last = [], [], 0
-        counts = self._shortened(sample)
         for number, place in enumerate(places):
-            if counts.get(number) is None:
+            if number not in shortened:
                 replacement = self._ids_of(self.replace_image_token(dict(pictures), number))
             else:
-                replacement = np.full(counts[number], self.image_token_id)
+                replacement = np.full(shortened[number], self.image_token_id)
             self._check_budget(len(replacement), number, sample)
             id_parts += [ids[last:place], replacement]
             target_parts += [is_target[last:place], np.full(len(replacement), is_target[place])]
             last = place + 1
         return np.concatenate([*id_parts, ids[last:]]), np.concatenate([*target_parts, is_target[last:]])
-
-    def _shortened(self, sample: Sample) -> dict[int, int]:
-        """Return the visual tokens of those images that an adapter gives a number of its own, by their place."""
-        told = [enumerate(inputs.image_token_counts(sample)) for inputs in self.adapter_inputs.values()]
-        return {number: count for counts in told for number, count in counts if count is not None}
 
     def _ids_of(self, replacement: str) -> np.ndarray:
         if replacement not in self._replacement_ids:

@@ -14,7 +14,7 @@ from vlmzoo.evaluation.generation import complete
 from vlmzoo.evaluation.records import Generation, generation_of
 from vlmzoo.integrations.coco_eval import DetectionScores, average_precision
 from vlmzoo.scoring import SCORES, Score
-from vlmzoo.scoring._detections import detections_in
+from vlmzoo.scoring.box_lists import detections_in
 from vlmzoo.scoring.statistics import Interval, bootstrap_interval
 from vlmzoo.types import Sample
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from vlmzoo.scoring._detections import detections_in
+from vlmzoo.scoring.box_lists import detections_in
 
 __all__ = ["coco_predictions", "corners_iou", "norm1000_to_xywh_px", "unit_to_pixels"]
 

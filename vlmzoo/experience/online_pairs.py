@@ -23,7 +23,7 @@ from vlmzoo.experience._online_parts import AnswersAsReferences, Schedule, asked
 from vlmzoo.experience._prompts import PromptStream
 from vlmzoo.experience._reference import ReferenceKind, ReferenceModel
 from vlmzoo.experience.pairs import check_preference, make_pair_collator
-from vlmzoo.objectives._contrasts import CONTRASTS
+from vlmzoo.objectives.contrasts import CONTRASTS
 from vlmzoo.objectives.preference import PreferenceObjective
 from vlmzoo.outputs import Batch, Step
 from vlmzoo.scoring.selections.queues import FifoQueue

@@ -17,7 +17,7 @@ from vlmzoo.data.sources import Source
 from vlmzoo.errors import ConfigError
 from vlmzoo.experience import EXPERIENCES
 from vlmzoo.experience._reference import ReferenceModel
-from vlmzoo.experience._reference_table import ReferenceTable
+from vlmzoo.experience.reference_table import ReferenceTable
 from vlmzoo.experience.supervised import SupervisedExperience, Unit
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.objectives.preference import PreferenceObjective

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from vlmzoo.data.collation import Collator, LengthPolicy
 from vlmzoo.data.conversations import text_of
 from vlmzoo.data.sources import SOURCES, Source
-from vlmzoo.data.sources._pictures import read_size
+from vlmzoo.data.sources.pictures import read_size
 from vlmzoo.distributed import gather_over_ranks, rank, sum_over_ranks, world_size
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -228,11 +229,41 @@ def _forget_first_step(optimizer: torch.optim.Optimizer) -> None:
         group.pop("step", None)
 
 
+_WHOLE_WEIGHTS = (
+    "optimizer.parameter_offload._remove_module_hooks",
+    "optimizer.parameter_offload.forward_hooks",
+    "optimizer.parameter_offload.backward_hooks",
+    "optimizer.parameter_offload.setup_zero_stage3_hooks",
+    "_consolidated_16bit_state_dict",
+)
+"""What ``whole_weights`` and ``gathered_state_dict`` take hold of within DeepSpeed."""
+
+
+def _check_parts(engine: Any, paths: Sequence[str]) -> None:
+    """See at the start that parts of DeepSpeed are there which it does not promise to keep.
+
+    Raises:
+        ConfigError: naming the first that is not, and the version.
+    """
+    for path in paths:
+        try:
+            attrgetter(path)(engine)
+        except AttributeError as error:
+            version = getattr(_import_deepspeed(), "__version__", "unknown")
+            raise ConfigError(
+                f"DeepSpeed must have `engine.{path}`, but version {version} has not; install 0.19.8, with which this "
+                "library is tested, or train with another `deepspeed` stage."
+            ) from error
+
+
 class DeepSpeedEngine:
     """DeepSpeed's engine as the loop wants it.
 
     Args:
         engine: what ``deepspeed.initialize`` returned.
+
+    Raises:
+        ConfigError: if this DeepSpeed has not the inner parts that are replaced or emptied here.
     """
 
     def __init__(self, engine: Any) -> None:
@@ -242,6 +273,8 @@ class DeepSpeedEngine:
         if keeps_old_gradients and hasattr(engine.module, "always_look"):
             engine.module.always_look = True
         self._clips_itself = self.stage == 0 and not hasattr(engine.optimizer, "overflow")
+        _check_parts(engine, ("clip_fp32_gradients",) if self._clips_itself else ())
+        _check_parts(engine, _WHOLE_WEIGHTS if self.stage == 3 else ())
         if self._clips_itself:  # the norm is wanted, and looked at, before anything is clipped: take it once
             engine.clip_fp32_gradients = lambda: None
         if hasattr(engine.optimizer, "check_grad_overflow"):

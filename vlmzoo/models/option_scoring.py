@@ -60,11 +60,18 @@ def option_losses(model: Any, sample: Sample, options: Sequence[str]) -> Tensor:
         model.train(was_training)
 
 
-def option_ids(processor: Any, sample: Sample, option: str) -> list[int]:
-    """Return the ids that an assistant would say for an option, up to the end of its turn."""
+def option_ids(processor: Any, sample: Sample, option: str, *, with_adapters: bool = True) -> list[int]:
+    """Return the ids that an assistant would say for an option, up to the end of its turn.
+
+    Args:
+        processor: of the model.
+        sample: the question.
+        option: the answer.
+        with_adapters: False asks no adapter, where the ids alone count.
+    """
     answered = Sample(messages=[*sample.messages, assistant(option)], images=sample.images, id=sample.id)
-    length = len(processor.encode_prompt(sample)["input_ids"])
-    return list(processor.encode(answered)["input_ids"][length:])
+    length = len(processor.encode_prompt(sample, with_adapters=with_adapters)["input_ids"])
+    return list(processor.encode(answered, with_adapters=with_adapters)["input_ids"][length:])
 
 
 def option_nats(model: Any, inputs: Mapping[str, Any], options: Sequence[Sequence[int]]) -> Tensor:

@@ -33,6 +33,9 @@ def group_advantages(
 ) -> Tensor:
     """Score each completion of whole groups against its siblings.
 
+    For looking at groups that lie together, and for the goldens; a run scores completion by completion, with
+    :func:`advantages_over_siblings`, since its groups may lie on several ranks.
+
     Args:
         rewards: ``(P, G)``; NaN where a group has fewer than G completions.
         estimator: baseline and scale.

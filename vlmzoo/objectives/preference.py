@@ -15,8 +15,8 @@ from torch.nn.functional import logsigmoid, relu
 from vlmzoo.data.preference_rows import layout_of
 from vlmzoo.errors import ConfigError, ShapeError
 from vlmzoo.objectives import OBJECTIVES
-from vlmzoo.objectives._contrasts import ANCHORS, CONTRASTS, REJECTED_ANCHORS, preferred_roles, roles_of
 from vlmzoo.objectives._scored_rows import ScoredRows
+from vlmzoo.objectives.contrasts import ANCHORS, CONTRASTS, REJECTED_ANCHORS, preferred_roles, roles_of
 from vlmzoo.outputs import Batch, LossOutput, VlmOutput
 
 __all__ = ["PreferenceObjective", "preference_loss"]
@@ -60,7 +60,7 @@ class PreferenceObjective:
 
     Args:
         strategy: what is compared with what: ``dpo``, ``mdpo``, ``vtcl``, ``ori_mdpo``, ``svco_noref``, ``svco_ref``,
-            ``svco_textref`` or ``orm`` (OViP); see ``vlmzoo/objectives/_contrasts.py``.
+            ``svco_textref`` or ``orm`` (OViP); see ``vlmzoo/objectives/contrasts.py``.
         mode: ``single``, or ``same_batch`` with the mirrored pair beside each pair.
         dpo_beta: how strictly the policy is held to the reference.
         loss: ``sigmoid``, ``hinge``, ``ipo`` (which averages over a row's targets), or ``kto_pair``.

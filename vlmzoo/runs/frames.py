@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vlmzoo.scoring._detections import detections_in, iou_of
+from vlmzoo.scoring.box_lists import detections_in, iou_of
 from vlmzoo.scoring.grounding import first_corners
 
 __all__ = ["boxes_miss"]

@@ -11,8 +11,8 @@ from vlmzoo.data.preference_pairs import PairEncoder
 from vlmzoo.data.sources import SOURCES
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience._passed_over import CorruptRows
-from vlmzoo.experience._reference_table import ReferenceTable
 from vlmzoo.experience.pairs import make_pair_collator
+from vlmzoo.experience.reference_table import ReferenceTable
 from vlmzoo.runs.models import model_of
 
 __all__ = ["write_reference"]

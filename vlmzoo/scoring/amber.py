@@ -174,6 +174,8 @@ def count_mentions(
 def amber_generative(counts: Sequence[AmberCounts], *, compat: AmberCompat | None = None) -> dict[str, float]:
     """Return CHAIR, Cover, Hal and Cog of descriptions, in percent.
 
+    The benchmark ``amber_generative`` divides the same counts, with intervals; goldens hold the two against each other.
+
     Args:
         counts: of each description.
         compat: ``reference`` begins denominators at 0.001 and rounds to a tenth.

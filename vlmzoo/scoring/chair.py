@@ -113,6 +113,8 @@ def count_objects(
 def chair_scores(counts: Sequence[ChairCounts], *, compat: ChairCompat | None = None) -> dict[str, float]:
     """Return the scores of descriptions, as shares.
 
+    The benchmark ``object_halbench`` divides the same counts, with intervals; goldens hold the two against each other.
+
     Returns:
         ``chair_i``: wrong objects of all; ``chair_s``: descriptions with a wrong object; ``chair_s_refined``: the same
         of those that mention an object at all; ``precision`` and ``recall`` of objects, and ``f1``. One that has

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from vlmzoo.errors import ConfigError
 from vlmzoo.scoring import SCORES
 from vlmzoo.scoring._answers import Compat, check_compat
-from vlmzoo.scoring._detections import Detection, detections_in, greedy_match, says_no_objects
+from vlmzoo.scoring.box_lists import Detection, detections_in, greedy_match, says_no_objects
 
 __all__ = ["ConfidenceReward", "IouReward"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from vlmzoo.scoring import SCORES
 from vlmzoo.scoring._answers import answer_of
-from vlmzoo.scoring._detections import detections_in
+from vlmzoo.scoring.box_lists import detections_in
 from vlmzoo.scoring.classification import normalised_label
 from vlmzoo.scoring.grounding import first_corners
 

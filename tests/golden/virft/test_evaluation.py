@@ -10,7 +10,7 @@ from vlmzoo.data.sources.virft_lisa import corners_text
 from vlmzoo.evaluation.detection import corners_iou, norm1000_to_xywh_px, unit_to_pixels
 from vlmzoo.geometry import Frame, Mask, decode_rle, mask_iou
 from vlmzoo.scoring import SCORES
-from vlmzoo.scoring._detections import detections_in
+from vlmzoo.scoring.box_lists import detections_in
 
 GOLDEN = ("virft", "eval.jsonl")
 

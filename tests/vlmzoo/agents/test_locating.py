@@ -10,7 +10,9 @@ from vlmzoo.agents.locating import ModelLocator, PlainLocator
 from vlmzoo.agents.visual_search import VisualSearch, split_patch
 from vlmzoo.errors import ConfigError
 from vlmzoo.geometry import Box
+from vlmzoo.models.option_scoring import option_ids
 from vlmzoo.objectives import OBJECTIVES
+from vlmzoo.types import Sample, user
 
 QUESTION = "Please locate the cup in this image."
 
@@ -93,6 +95,21 @@ def test_a_trained_answer_is_found_in_one_call_and_an_image_is_read_once(trained
         assert detection.boxes[3] == detection.boxes[2:5][1]
         plain = PlainLocator(trained, make_scene(), max_new_tokens=14).detect([patch], QUESTION)[0]
         assert detection.probabilities == pytest.approx(plain.probabilities, abs=1e-4)
+
+
+def test_an_answer_becomes_ids_without_any_adapter_and_the_processor_stays_as_it_is(monkeypatch):
+    processor = make_base("llava-llama", adapters=[search_spec(cache_size=4)]).processor
+    inputs = dict(processor.adapter_inputs)
+    sample = Sample(messages=[user("Where?", num_images=1)], images=[make_picture(0)], id="one")
+    with_them = option_ids(processor, sample, "I see [LOC].")
+    for one in inputs.values():
+        monkeypatch.setattr(one, "prepare", None)
+        monkeypatch.setattr(one, "encode", None)
+        monkeypatch.setattr(one, "image_token_counts", None)
+    assert option_ids(processor, sample, "I see [LOC].", with_adapters=False) == with_them
+    assert processor.adapter_inputs == inputs
+    with pytest.raises(TypeError):
+        processor.encode_prompt(sample)
 
 
 def test_no_loc_is_no_detection_and_no_crash():

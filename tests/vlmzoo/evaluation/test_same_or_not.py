@@ -3,7 +3,7 @@
 import pytest
 
 from tests.vlmzoo.adapters.bases import make_base
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation import BENCHMARKS, run_benchmark
 from vlmzoo.evaluation.records import Generation

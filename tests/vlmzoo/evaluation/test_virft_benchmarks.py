@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from vlmzoo.blocks.decoders import DECODERS
 from vlmzoo.data.conversations import text_of
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation import BENCHMARKS, run_benchmark
 from vlmzoo.evaluation.generation import Completion

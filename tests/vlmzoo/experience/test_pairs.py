@@ -16,7 +16,7 @@ from vlmzoo.data.preference_pairs import PairEncoder
 from vlmzoo.data.preference_rows import LAYOUTS
 from vlmzoo.errors import ConfigError, DataError, ShapeError
 from vlmzoo.experience import EXPERIENCES
-from vlmzoo.experience._reference_table import ReferenceTable
+from vlmzoo.experience.reference_table import ReferenceTable
 from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.types import Sample, assistant, user
 

@@ -11,7 +11,7 @@ import torch
 
 from tests.vlmzoo.adapters.bases import make_base
 from tests.vlmzoo.adapters.seg_samples import seg_spec
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.experience import EXPERIENCES
 from vlmzoo.experience._trajectories import Trajectory, leave_unjudged_out

@@ -1,13 +1,14 @@
 """DeepSpeed's configuration: every "auto" is resolved, contradictions are refused."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from vlmzoo.config.schema import RunConfig
 from vlmzoo.errors import ConfigError
-from vlmzoo.integrations.deepspeed import load_deepspeed_json, resolve_auto
+from vlmzoo.integrations.deepspeed import DeepSpeedEngine, load_deepspeed_json, resolve_auto
 
 RUN = RunConfig.model_validate(
     {
@@ -104,3 +105,24 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     broken.write_text("[]")
     with pytest.raises(ConfigError, match="must hold an object, but holds list"):
         load_deepspeed_json(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"), [(0, "clip_fp32_gradients"), (3, "optimizer.parameter_offload.setup_zero_stage3_hooks")]
+)
+def test_a_deepspeed_without_the_inner_parts_that_are_replaced_is_refused_at_the_start(monkeypatch, stage, missing):
+    monkeypatch.setattr("vlmzoo.integrations.deepspeed._import_deepspeed", lambda: SimpleNamespace(__version__="9.9"))
+    offload = SimpleNamespace(
+        _remove_module_hooks=None, forward_hooks=[], backward_hooks=[], setup_zero_stage3_hooks=None
+    )
+    engine = SimpleNamespace(
+        zero_optimization_stage=lambda: stage,
+        module=torch.nn.Linear(1, 1),
+        optimizer=SimpleNamespace(parameter_offload=offload),
+        clip_fp32_gradients=None,
+        _consolidated_16bit_state_dict=None,
+    )
+    DeepSpeedEngine(engine)
+    delattr(engine if stage == 0 else offload, missing.rpartition(".")[2])
+    with pytest.raises(ConfigError, match=f"must have `engine.{missing}`, but version 9.9 has not"):
+        DeepSpeedEngine(engine)

@@ -10,9 +10,9 @@ from tests.vlmzoo.adapters.seg_samples import make_batch, make_objective, make_s
 from vlmzoo import build_model, load_model
 from vlmzoo.checkpoint import save_model
 from vlmzoo.errors import CheckpointError
-from vlmzoo.models._zero_dump import merge_zero_dump
 from vlmzoo.models.llava.keys import TABLES
 from vlmzoo.models.weights import load_into, write_layout
+from vlmzoo.models.zero_dump import merge_zero_dump
 from vlmzoo.zoo import list_models, load_card, model_info
 from vlmzoo.zoo.adapter_sizes import count_adapter_parameters
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlmzoo.data.preference_rows import LAYOUTS, rows_by_role, rows_of
 from vlmzoo.errors import ConfigError, ShapeError
-from vlmzoo.objectives._contrasts import CONTRASTS
+from vlmzoo.objectives.contrasts import CONTRASTS
 from vlmzoo.objectives.preference import PreferenceObjective, preference_loss
 from vlmzoo.outputs import IGNORED_LABEL, Batch, VlmOutput
 

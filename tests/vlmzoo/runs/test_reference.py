@@ -5,7 +5,7 @@ import pytest
 from vlmzoo.config import load_config
 from vlmzoo.data.sources import SOURCES
 from vlmzoo.errors import ConfigError, DataError
-from vlmzoo.experience._reference_table import ReferenceTable
+from vlmzoo.experience.reference_table import ReferenceTable
 from vlmzoo.runs import train_run
 from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.reference import write_reference

@@ -110,7 +110,10 @@ def greedy_perplexity(max_logprobs: Sequence[float]) -> float:
 
 
 def reference_keeps(candidate: Candidate, thresholds: Thresholds | None = None) -> bool:
-    """Apply the whole of the released rule: attention, perplexity above 1.1, another answer, neither of them empty."""
+    """Apply the whole of the released rule: attention, perplexity above 1.1, another answer, neither of them empty.
+
+    For comparison with published pairs only; ``PostSelection`` is what a build uses.
+    """
     return (
         (thresholds or Thresholds.published()).admits(candidate)
         and candidate.perplexity > _LEAST_PERPLEXITY

@@ -5,11 +5,12 @@ A source is pickled into worker processes, so it holds no open handles, and an i
 
 from typing import Literal, Protocol, TypeAlias
 
+from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import DataError
 from vlmzoo.registry import Registry
 from vlmzoo.types import Sample
 
-__all__ = ["SOURCES", "STRETCH", "FaultKind", "RowError", "Source"]
+__all__ = ["SOURCES", "STRETCH", "TINY", "FaultKind", "RowError", "Source"]
 
 STRETCH = 10**9
 """Positions that one run may use of an endless source; the run with seed s starts at s times this."""

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 from vlmzoo.data.sources import RowError
 from vlmzoo.data.sources._fields import read_id
-from vlmzoo.data.sources._pictures import OnMissing, PictureFinder
 from vlmzoo.data.sources._rows import Rows, folder_of, open_rows
 from vlmzoo.data.sources._turns import Draft, compose
+from vlmzoo.data.sources.pictures import OnMissing, PictureFinder
 from vlmzoo.errors import DataError
 from vlmzoo.types import Sample
 

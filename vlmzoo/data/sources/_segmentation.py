@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.sources import RowError
-from vlmzoo.data.sources._pictures import read_size
+from vlmzoo.data.sources.pictures import read_size
 from vlmzoo.data.synthetic._draws import Draws
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.geometry import Frame, Mask

@@ -8,7 +8,7 @@ from vlmzoo.data.sources._fields import shown
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.scoring._answers import answer_of
-from vlmzoo.scoring._detections import detections_in, says_no_objects
+from vlmzoo.scoring.box_lists import detections_in, says_no_objects
 from vlmzoo.scoring.grounding import first_corners
 
 __all__ = ["Coordinates", "SolutionKind", "check_options", "check_solution"]

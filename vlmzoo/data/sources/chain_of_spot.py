@@ -15,10 +15,10 @@ from vlmzoo.data.images import load_image
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.regions import focus_turn, region_text, region_turn
 from vlmzoo.data.sources import SOURCES, RowError
-from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources.llava_json import LlavaRule
+from vlmzoo.data.sources.pictures import OnMissing
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.geometry import Box, Frame
 from vlmzoo.types import Message, Sample, assistant, user

@@ -6,11 +6,11 @@ from typing import Any
 
 from vlmzoo.data.json_lines import write_whole
 from vlmzoo.data.sources import SOURCES, RowError
-from vlmzoo.data.sources._pictures import OnMissing, PictureFinder
 from vlmzoo.data.sources._records import RecordSource
 from vlmzoo.data.sources._rows import Rows, open_rows
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources.llava_json import LlavaRule
+from vlmzoo.data.sources.pictures import OnMissing, PictureFinder
 from vlmzoo.errors import DataError
 
 __all__ = ["Eagle18mSource", "LlavaCc3mSource"]

@@ -8,9 +8,9 @@ from typing import Any
 
 from vlmzoo.data.sizing import STANDARD_SIZING, ImageSizing
 from vlmzoo.data.sources import SOURCES, RowError
-from vlmzoo.data.sources._pictures import PictureFinder
 from vlmzoo.data.sources._rows import JoinedRows, Rows, folder_of, open_rows
 from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources.pictures import PictureFinder
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.scoring.answer_tag import is_pair

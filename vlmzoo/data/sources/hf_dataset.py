@@ -6,11 +6,11 @@ from typing import Any
 
 from vlmzoo.data.sources import SOURCES
 from vlmzoo.data.sources._integrations import integration
-from vlmzoo.data.sources._pictures import OnMissing, PictureFinder
 from vlmzoo.data.sources._records import RecordSource, RenamingRule, Rule
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources.llamafactory import AlpacaRule
 from vlmzoo.data.sources.llava_json import LlavaRule
+from vlmzoo.data.sources.pictures import OnMissing, PictureFinder
 from vlmzoo.data.sources.swift import SwiftRule
 from vlmzoo.data.sources.trl import TrlRule
 from vlmzoo.data.sources.verl import VerlRule

@@ -21,11 +21,11 @@ from vlmzoo.data.sources._fields import (
     text_of_turn,
 )
 from vlmzoo.data.sources._integrations import integration
-from vlmzoo.data.sources._pictures import OnMissing, PictureFinder
 from vlmzoo.data.sources._records import RecordSource, Rule
 from vlmzoo.data.sources._rows import Rows, open_rows
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._turns import Draft
+from vlmzoo.data.sources.pictures import OnMissing, PictureFinder
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.registry import nearest_hint
 from vlmzoo.types import Role

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from vlmzoo.data.sources import SOURCES
-from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources.llava_json import LlavaRule
+from vlmzoo.data.sources.pictures import OnMissing
 
 __all__ = ["LlavaInstructSource"]
 

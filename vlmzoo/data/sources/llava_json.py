@@ -11,10 +11,10 @@ from typing import Any
 from vlmzoo.data.images import load_image
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._fields import look_up, read_id, read_images, read_turns, rest_of
-from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._turns import MARK, Draft, escape_marks
+from vlmzoo.data.sources.pictures import OnMissing
 from vlmzoo.types import Message, Sample
 
 __all__ = ["LlavaJsonSource", "LlavaJsonWriter", "LlavaRule"]

@@ -7,10 +7,10 @@ from typing import Any
 from vlmzoo.data.mia import IMAGE_TAG
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._fields import read_id, read_images, read_text, rest_of
-from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._turns import Draft
+from vlmzoo.data.sources.pictures import OnMissing
 
 __all__ = ["MiaDpoRule", "MiaDpoSource"]
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vlmzoo.data.sources import SOURCES, RowError
-from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._turns import Draft
 from vlmzoo.data.sources.llamafactory import SharegptRule
+from vlmzoo.data.sources.pictures import OnMissing
 
 __all__ = ["OvipPairsRule", "OvipPairsSource"]
 

@@ -8,10 +8,10 @@ from typing import Any
 from vlmzoo.data.focus import OBJECT_MARK, FocusObject, crop_of, forms_of, object_blocks
 from vlmzoo.data.images import load_image
 from vlmzoo.data.sources import SOURCES, RowError
-from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources.llava_json import LlavaRule
+from vlmzoo.data.sources.pictures import OnMissing
 from vlmzoo.errors import DataError
 from vlmzoo.geometry import Box, Frame
 from vlmzoo.types import Content, ImageLike, Message, Sample

@@ -17,10 +17,10 @@ from vlmzoo.data.sources._fields import (
     rest_of,
     shown,
 )
-from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource, RenamingRule
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._turns import Draft
+from vlmzoo.data.sources.pictures import OnMissing
 
 __all__ = ["SwiftRule", "SwiftSource"]
 

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from vlmzoo.data.sizing import STANDARD_SIZING, ImageSizing
 from vlmzoo.data.sources import SOURCES, RowError
-from vlmzoo.data.sources._pictures import PictureFinder
 from vlmzoo.data.sources._rows import open_rows
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._twin_images import TwinImages
 from vlmzoo.data.sources._twin_table import LinkedBy, PairTable, TwinReport
+from vlmzoo.data.sources.pictures import PictureFinder
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.types import Sample, assistant
 

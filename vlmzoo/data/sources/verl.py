@@ -6,10 +6,10 @@ from typing import Any
 
 from vlmzoo.data.sources import SOURCES
 from vlmzoo.data.sources._fields import look_up, read_id, read_images, read_turns, refuse_media, rest_of
-from vlmzoo.data.sources._pictures import OnMissing
 from vlmzoo.data.sources._records import FileSource, RenamingRule
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._turns import Draft
+from vlmzoo.data.sources.pictures import OnMissing
 
 __all__ = ["VerlRule", "VerlSource"]
 

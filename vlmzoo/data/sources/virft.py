@@ -8,12 +8,12 @@ from typing import Any
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._fields import read_id, read_text, rest_of
 from vlmzoo.data.sources._integrations import integration
-from vlmzoo.data.sources._pictures import OnMissing, PictureFinder, read_size
 from vlmzoo.data.sources._records import RecordSource
 from vlmzoo.data.sources._rows import folder_of, open_rows
 from vlmzoo.data.sources._solutions import Coordinates, SolutionKind, check_options, check_solution
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._turns import Draft
+from vlmzoo.data.sources.pictures import OnMissing, PictureFinder, read_size
 from vlmzoo.errors import ConfigError
 from vlmzoo.types import Sample, assistant
 

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.data.sources import SOURCES, RowError
-from vlmzoo.data.sources._pictures import PictureFinder, read_size
 from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources.pictures import PictureFinder, read_size
 from vlmzoo.data.sources.reason_seg import read_annotation
 from vlmzoo.errors import DataError
 from vlmzoo.types import Sample, assistant, user

@@ -10,11 +10,11 @@ from typing import Any
 
 from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources._fields import read_text, rest_of, shown
-from vlmzoo.data.sources._pictures import OnMissing, PictureFinder
 from vlmzoo.data.sources._records import RecordSource
 from vlmzoo.data.sources._rows import folder_of, open_rows
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.data.sources._turns import Draft, escape_marks
+from vlmzoo.data.sources.pictures import OnMissing, PictureFinder
 
 __all__ = ["VlmEvalKitRule", "VlmEvalKitSource"]
 

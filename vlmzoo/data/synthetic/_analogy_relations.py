@@ -54,7 +54,10 @@ def rules(first: Panel, second: Panel) -> dict[Label, Rule]:
 
 
 def labels_met(first: Panel, second: Panel, third: Panel) -> list[Label]:
-    """Return all combinations that three panels of one kind follow."""
+    """Return all combinations that three panels of one kind follow.
+
+    It checks puzzles that are done: the generator makes panels by :func:`rules`, and never asks.
+    """
     met = rules(first, second).items()
     return [label for label, rule in met if rule.is_met(_mask(third, label.domain, label.attribute))]
 

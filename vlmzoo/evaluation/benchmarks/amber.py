@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vlmzoo.data.prompts import load_prompts
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._described import RatioBenchmark

@@ -12,7 +12,7 @@ from vlmzoo.data.conversations import words_of
 from vlmzoo.data.images import load_image
 from vlmzoo.data.json_lines import read_json_lines
 from vlmzoo.data.prompts import load_prompts
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._described import RatioBenchmark

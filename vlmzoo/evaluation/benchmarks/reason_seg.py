@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vlmzoo.data.prompts import load_prompts
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.data.sources.reason_seg import ReasonSegSource
 from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS

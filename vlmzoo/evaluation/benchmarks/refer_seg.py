@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmzoo.data.prompts import load_prompts
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.data.sources.refer_seg import ReferDataset, ReferSegSource
 from vlmzoo.evaluation.benchmarks import BENCHMARKS
 from vlmzoo.evaluation.benchmarks._phrases import phrase_question

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from vlmzoo.data.conversations import prompt_of
-from vlmzoo.data.sources import SOURCES, Source
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import SOURCES, TINY, Source
 from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.generation import complete

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmzoo.data.conversations import prompt_of
-from vlmzoo.data.sources import SOURCES, Source
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import SOURCES, TINY, Source
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._released import Template, check_template, in_template

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from vlmzoo.data.digests import files_digest
 from vlmzoo.data.prompts import load_prompts
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS
 from vlmzoo.evaluation.benchmarks._released import Template, check_template, in_template

@@ -11,7 +11,7 @@ from vlmzoo.blocks.decoders import DECODERS
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.data.digests import files_digest, weights_digest
 from vlmzoo.data.images import load_image
-from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.data.sources import TINY
 from vlmzoo.data.sources.virft_lisa import VirftLisaSource
 from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected

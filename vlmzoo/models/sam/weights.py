@@ -57,6 +57,8 @@ def load_published(decoder: nn.Module, source: str | Path) -> KeyReport:
 def hf_state_dict(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a decoder's weights under the names of transformers' ``SamModel``, the matrix that stands twice included.
 
+    It is the way out for a decoder that was trained here: ``SamModel.load_state_dict`` takes it.
+
     Args:
         state: of a ``SamDecoder``.
     """

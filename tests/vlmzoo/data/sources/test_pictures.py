@@ -8,7 +8,7 @@ from PIL import Image
 
 from vlmzoo.data.images import load_image
 from vlmzoo.data.sources import RowError
-from vlmzoo.data.sources._pictures import PictureFinder, read_size
+from vlmzoo.data.sources.pictures import PictureFinder, read_size
 from vlmzoo.errors import ConfigError
 
 
@@ -72,7 +72,7 @@ def test_what_is_no_image_is_named_with_its_kind(folder, value, kind, match):
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(folder, monkeypatch):
-    monkeypatch.setattr("vlmzoo.data.sources._pictures.MAX_PIXELS", 47)
+    monkeypatch.setattr("vlmzoo.data.sources.pictures.MAX_PIXELS", 47)
     for value in ("a.png", (folder / "a.png").read_bytes()):
         with pytest.raises(RowError, match="must have at most 47 pixels, but has 8×6"):
             PictureFinder(folder).find(value)
