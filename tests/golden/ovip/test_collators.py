@@ -14,13 +14,8 @@ MODES = {"single": "single", "sameBatch": "same_batch"}
 PICTURES = {"blank_white_64": "blank"}
 
 
-def of_kind(golden, kind):
-    return golden.content["kind"] == kind
-
-
+@pytest.mark.golden_cases("collator_layout")
 def test_rows_stand_where_the_authors_put_them(golden):
-    if not of_kind(golden, "collator_layout"):
-        return
     content = golden.content
     strategy, mode = content["strategy"].replace("-", "_"), MODES[content["vtcl_mode"]]
     if strategy in LIKELIHOOD or (strategy, mode) in UNUSABLE:
@@ -39,9 +34,8 @@ def test_rows_stand_where_the_authors_put_them(golden):
     assert ours == theirs
 
 
+@pytest.mark.golden_cases("mask_same")
 def test_shared_tokens_are_masked_as_the_authors_did_in_their_mode(golden):
-    if not of_kind(golden, "mask_same"):
-        return
     content = golden.content
     before = rows_by_text(content, "labels_in")
     made = dict(zip(("chosen", "rejected"), mask_shared_tokens(*before, compat="ovip"), strict=True))
@@ -52,9 +46,8 @@ def test_shared_tokens_are_masked_as_the_authors_did_in_their_mode(golden):
         assert made[text][: len(after)] == after[: len(made[text])]
 
 
+@pytest.mark.golden_cases("mask_same")
 def test_ours_masks_equal_ids_in_order_and_leaves_nothing_shared_beside_them(golden):
-    if not of_kind(golden, "mask_same"):
-        return
     before = rows_by_text(golden.content, "labels_in")
     after = mask_shared_tokens(*before)
     gone = [
