@@ -82,6 +82,8 @@ class CoverageMatch:
 def score_at_coverage(points: Sequence[tuple[float, float]], coverage: float) -> float:
     """Return the score that a model has where its coverage is the given one, linearly between its checkpoints.
 
+    Of one model, for a table or a figure; ``match_coverage`` compares two at a coverage that both pass.
+
     Args:
         points: coverage and score of each checkpoint, in the order of training.
         coverage: at which to read.

@@ -123,12 +123,12 @@ def sums_interval(
     table = np.asarray(counts, dtype=np.float64)
     if table.ndim != 2 or not len(table):
         raise DataError(f"`counts` must hold a row for each question, but has shape {table.shape} instead.")
-    whole = figure(*table.sum(axis=0))
+    whole = figure(*table.sum(axis=0).tolist())
     if whole is None:
         return Interval(mean=0.0, low=0.0, high=0.0, num=len(table))
     generator = np.random.default_rng(seed)
     drawn = (table[generator.integers(0, len(table), size=len(table))].sum(axis=0) for _ in range(num_resamples))
-    made = [value for value in (figure(*sums) for sums in drawn) if value is not None]
+    made = [value for value in (figure(*sums.tolist()) for sums in drawn) if value is not None]
     low, high = np.quantile(made or [whole], [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     return Interval(mean=float(whole), low=min(float(low), whole), high=max(float(high), whole), num=len(table))
 

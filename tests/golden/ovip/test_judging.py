@@ -6,7 +6,6 @@ from tests.golden.conftest import golden_folder
 from vlmzoo.scoring.judging import read_score
 
 GOLDEN = ("ovip", "judge_parsing.jsonl")
-ACCEPTS_WHAT_IS_NONE = ("out of the 0..10 range, accepted", "list number may be read as a score")
 
 
 def test_the_authors_reading_in_their_mode(golden):
