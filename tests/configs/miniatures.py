@@ -22,6 +22,8 @@ def in_small(config: RunConfig, *, output_dir: str) -> RunConfig:
     changed = {"num_steps": 2, "micro_batch_size": 2, "accumulation_steps": 1, "deepspeed": "zero0"}
     if values["experience"]["type"] == "curriculum":
         changed["accumulation_steps"] = 3  # its 12 presentations in 2 steps
+    if values["experience"]["type"] == "rollouts":
+        changed["accumulation_steps"] = 2  # a batch of its 4 completions serves one update, as some objectives ask
     quiet = {"evaluation": {}, "report_to": [], "samples_every": 0, "hub": None, "output_dir": output_dir}
     return RunConfig.model_validate({**values, **changed, **quiet})
 
