@@ -16,6 +16,7 @@ from vlmzoo.data.synthetic import Kind, SyntheticTask
 from vlmzoo.data.synthetic._grid import GridInstance
 from vlmzoo.data.synthetic._grid_search import MOVES
 from vlmzoo.data.synthetic._wording import IMAGE_PREFIX
+from vlmzoo.data.vlmevalkit_table import quoted_field
 from vlmzoo.errors import ConfigError
 
 __all__ = ["check_asked", "header_of", "jpeg_of", "line_of", "table_name"]
@@ -77,7 +78,7 @@ def line_of(task: SyntheticTask, instance: Any, kind: Kind, *, index: int, jpeg:
         fields |= _grid_fields(instance)
     if jpeg is not None:
         fields["image"] = base64.b64encode(jpeg).decode()
-    return "\t".join([_quoted(str(value)) for value in fields.values()])
+    return "\t".join([quoted_field(str(value)) for value in fields.values()])
 
 
 def jpeg_of(image: Image) -> bytes:
@@ -93,9 +94,3 @@ def _grid_fields(grid: GridInstance) -> Mapping[str, object]:
     stops = ":".join([f"{row + 1}-{col + 1}" for row, col in grid.stops])
     values = (len(grid.trace), *ends, grid.codes_text, stops)
     return {"answer": [MOVES[action] for action in grid.actions], **dict(zip(_GRID_COLUMNS, values, strict=True))}
-
-
-def _quoted(value: str) -> str:
-    """Quote a field where it holds a tab, a quote or the end of a line."""
-    is_plain = not any(sign in value for sign in '\t"\r\n')
-    return value if is_plain else '"' + value.replace('"', '""') + '"'

@@ -1,0 +1,166 @@
+"""lmms-eval's own command line on our models and tasks; run by ``make test-slow``, in an environment beside ours."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.interop import harness
+from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.evaluation import complete
+from vlmzoo.models.option_scoring import option_losses
+from vlmzoo.scoring.answer_tag import COUNTS, YES_NO, AnswerParser, is_pair
+from vlmzoo.scoring.exact_match import ExactMatch
+
+REPOSITORY = Path(__file__).parents[2]
+PYTHON = REPOSITORY / ".venv-lmms" / "bin" / "python"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON.exists(), reason="needs the interop environment: make .venv-lmms/.installed"),
+]
+
+POPE = """
+include: {pope}
+task: local_pope
+dataset_path: parquet
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+"""
+CHOICES = """
+task: local_choices
+dataset_path: parquet
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+target_delimiter: ""
+doc_to_visual: !function functions.pictures
+doc_to_text: !function functions.text
+doc_to_choice: !function functions.choices
+doc_to_target: !function functions.target
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+"""
+FUNCTIONS = """
+def pictures(doc):
+    return [doc["image"].convert("RGB")]
+
+def text(doc):
+    return doc["question"] + "\\nAnswer the question using a single word or phrase."
+
+def choices(doc):
+    return ["yes", "no"]
+
+def target(doc):
+    return choices(doc).index(doc["answer"])
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A taught model, POPE-like data, FGVQA's miniature where its name is looked for, and tasks over them."""
+    root = tmp_path_factory.mktemp("lmms")
+    harness.save_taught(root / "model")
+    rows = [{n: row[n] for n in ("question_id", "question", "answer", "picture")} for row in harness.pope_rows()]
+    rows = [{"image" if name == "picture" else name: value for name, value in row.items()} for row in rows]
+    harness.write_parquet(root / "pope.parquet", rows, image="image")
+    tasks = root / "tasks"
+    shutil.copytree(REPOSITORY / "eval" / "lmms_eval", tasks)
+    (own := tasks / "local").mkdir()
+    pope = next((PYTHON.parents[1] / "lib").glob("python*/site-packages/lmms_eval/tasks/pope/pope.yaml"))
+    (own / "pope.yaml").write_text(POPE.format(pope=pope, data=root / "pope.parquet"))
+    (own / "choices.yaml").write_text(CHOICES.format(data=root / "pope.parquet"))
+    (own / "functions.py").write_text(FUNCTIONS)
+    (data := root / "work" / "glab-caltech" / "FGVQA").mkdir(parents=True)  # the data set's name on the Hub
+    shutil.copy(harness.FGVQA / "test.jsonl", data)
+    shutil.copytree(TINY / "twin" / "images", root / "images")  # the rows say `../images`
+    return root
+
+
+def run_lmms_eval(folder, out, *arguments):
+    """Run the command line, and return the results and the samples by task."""
+    done = subprocess.run(
+        [
+            str(PYTHON), "-m", "lmms_eval", "--model", "vlmzoo",
+            "--model_args", f"pretrained={folder / 'model'},dtype=float32,device=cpu",
+            "--include_path", str(folder / "tasks"), "--batch_size", "4", "--log_samples",
+            "--output_path", str(out), *arguments,
+        ],
+        cwd=folder / "work",
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY), "HF_HOME": str(folder / "cache"), "HF_HUB_OFFLINE": "1",
+            "ACCELERATE_USE_CPU": "true",
+        },
+        capture_output=True,
+        text=True,
+        timeout=1500,
+        check=False,
+    )  # fmt: skip
+    found = list(out.rglob("*_results.json"))  # it ends with 0 whatever happens
+    assert done.returncode == 0 and len(found) == 1, done.stdout[-3000:] + done.stderr[-3000:]
+    samples = {
+        path.stem.split("_samples_")[1]: [json.loads(line) for line in path.read_text().splitlines()]
+        for path in out.rglob("*_samples_*.jsonl")
+    }
+    return json.loads(found[0].read_text())["results"], samples
+
+
+@pytest.fixture(scope="module")
+def chat(folder):
+    return run_lmms_eval(
+        folder, folder / "chat", "--tasks", "local_pope,vlmzoo_fgvqa", "--gen_kwargs", "max_new_tokens=32"
+    )
+
+
+@pytest.mark.timeout(1800)
+def test_its_pope_gives_our_score(chat):
+    results, samples = chat
+    model, rows = harness.taught_model(), harness.pope_rows()
+    asked = [harness.sample_of(row["question"] + harness.SUFFIX, [row["picture"]]) for row in rows]
+    ours = [said.text for start in (0, 4, 8) for said in complete(
+        model, model.processor, asked[start : start + 4], max_new_tokens=32)]  # fmt: skip
+    theirs = {sample["doc"]["question_id"]: sample["filtered_resps"][0] for sample in samples["local_pope"]}
+    assert [theirs[row["question_id"]] for row in rows] == ours
+    score = ExactMatch(casefold=True)
+    expected = sum(score(said, row["answer"]) for said, row in zip(ours, rows, strict=True)) / len(rows)
+    assert results["local_pope"]["pope_accuracy,none"] == pytest.approx(expected)
+    assert 0 < expected < 1
+
+
+@pytest.mark.timeout(1800)
+def test_our_fgvqa_tasks_are_run_by_it_and_score_as_ours(chat):
+    results, samples = chat
+    rows = harness.fgvqa_rows()
+    by_task = {name: found for name, found in samples.items() if name.startswith("vlmzoo_fgvqa")}
+    assert sum(map(len, by_task.values())) == len(rows)
+    assert {"vlmzoo_fgvqa_twin", "vlmzoo_fgvqa_cub"} <= set(by_task)
+    model = harness.taught_model()
+    for task, found in by_task.items():
+        for sample in found:
+            doc = sample["doc"]
+            pictures = [harness.FGVQA / path for path in doc["images"]]
+            asked = harness.sample_of(doc["question"] + harness.FGVQA_SUFFIX, pictures)
+            (said,) = complete(model, model.processor, [asked], max_new_tokens=32)
+            assert sample["filtered_resps"][0] == said.text.strip()
+            pair = is_pair(doc["question_type"])
+            parser = AnswerParser(labels=YES_NO if pair else COUNTS, compat="fgvqa")
+            assert sample["overall_total"] == float(parser.agrees(said.text, doc["answer"]))
+        mean = sum(sample["overall_total"] for sample in found) / len(found)
+        assert results[task]["overall_total,none"] == pytest.approx(mean)
+    assert {sample["overall_total"] for found in by_task.values() for sample in found} == {0.0, 1.0}
+
+
+@pytest.mark.timeout(1800)
+def test_its_likelihood_tasks_choose_as_our_losses_do(folder):
+    results, _ = run_lmms_eval(folder, folder / "simple", "--tasks", "local_choices", "--force_simple")
+    model, rows = harness.taught_model(), harness.pope_rows()
+    hits = []
+    for row in rows:
+        losses = option_losses(
+            model, harness.sample_of(row["question"] + harness.SUFFIX, [row["picture"]]), ["yes", "no"]
+        )
+        hits.append(["yes", "no"][int(losses.argmin())] == row["answer"])
+    assert results["local_choices"]["acc,none"] == pytest.approx(sum(hits) / len(hits))
+    assert 0 < sum(hits) < len(hits)
