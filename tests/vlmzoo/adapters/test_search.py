@@ -191,3 +191,13 @@ def test_a_picture_of_any_shape_is_stretched():
     inputs = prompt_inputs(model.processor, [sample], device="cpu", dtype=model.dtype)
     assert inputs["search_pixels"].shape == (1, 3, 64, 64) and inputs["search_sizes"].tolist() == [[7, 300]]
     assert make_picture(0).size == (28, 28)
+
+
+def test_a_detector_from_scratch_starts_wide():
+    model = make_base("llava-llama", adapters=[search_spec(from_scratch=True)])
+    tower = model.adapters["search"].decoder.owlvit.vision_model.embeddings
+    assert 0.3 < float(tower.position_embedding.weight.detach().std()) < 0.6
+    pixels = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert 0.7 < float(tower.patch_embedding(pixels).detach().std()) < 1.4
+    with pytest.raises(ConfigError, match="`from_scratch` has no effect beside `weights`"):
+        make_base("llava-llama", adapters=[search_spec(from_scratch=True, weights="somewhere")])

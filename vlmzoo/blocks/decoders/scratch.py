@@ -29,6 +29,8 @@ def start_from_scratch(decoder: nn.Module) -> None:
             nn.init.trunc_normal_(positions, std=SCRATCH_POSITION_STD)
         if isinstance(module, nn.Embedding) and name.endswith("position_embedding"):
             nn.init.trunc_normal_(module.weight, std=SCRATCH_POSITION_STD)
+        if isinstance(module, nn.Conv2d) and name.endswith("patch_embedding"):  # CLIP's 0.02 drowns in the positions
+            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
 
 
 @torch.no_grad()
