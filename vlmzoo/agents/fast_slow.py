@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -524,7 +524,7 @@ def _proposer_of(spec: Any, switch: Any) -> Proposer | None:
     if isinstance(spec, Proposer):
         return spec
     if callable(spec):
-        return PlainProposer(spec)
+        return PlainProposer(cast(ProposeCall, spec))
     raise ConfigError(
         f"`proposer` must be a name, a `{{type: …}}` mapping, a `Proposer` or a callable, but is {spec!r} instead."
     )

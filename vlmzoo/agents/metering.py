@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 __all__ = ["Cost", "Meter"]
@@ -100,7 +101,7 @@ class Meter:
 
     def _count_images(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         pixels = kwargs.get("pixel_values", args[0] if args else None)
-        self._images += pixels.shape[0] if getattr(pixels, "ndim", 0) == 4 else 1
+        self._images += pixels.shape[0] if isinstance(pixels, torch.Tensor) and pixels.ndim == 4 else 1
 
 
 def _modules(model: nn.Module, prefix: str) -> list[nn.Module]:

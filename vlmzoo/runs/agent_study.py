@@ -114,7 +114,9 @@ def _measured(config: AgentStudyConfig, seed: int, stages: Mapping[str, _Stage],
     origin = _origin(config, stages)
     known = [row for row in read_json_lines(path) if row["origin"] == origin]
     done = {(row["size"], row["index"]): row for row in known}
-    left = [(size, index) for size in _SIZES for index in range(config.num_rooms) if (size, index) not in done]
+    left: list[tuple[Size, int]] = [
+        (size, index) for size in _SIZES for index in range(config.num_rooms) if (size, index) not in done
+    ]
     if left:
         agents = _agents(config, stages)
         if not known:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from vlmzoo.scoring import SCORES, Score
 
@@ -31,11 +31,12 @@ def nearest_option() -> Score:
     """
 
     def score(completion: str, reference: Any) -> float:
-        options: Sequence[str] = reference["options"] if isinstance(reference, Mapping) else []
+        told: Mapping[str, Any] = cast(Mapping[str, Any], reference) if isinstance(reference, Mapping) else {}
+        options: Sequence[str] = told["options"] if told else []
         near = [word_overlap(completion, option) for option in options]
         best = max(near, default=0.0)
         if best == 0.0 or near.count(best) > 1:
             return 0.0
-        return float(near.index(best) == reference["answer"])
+        return float(near.index(best) == told["answer"])
 
     return score

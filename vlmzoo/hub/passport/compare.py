@@ -186,11 +186,11 @@ def _steps(expected: Facts, found: Facts) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _layers(expected: Facts, found: Facts, is_same: bool) -> Found:
-    both = (
+    told, there = (
         {layer[0]: layer[1:] for run in facts.values() for layer in run.get("layers", ())}
         for facts in (expected, found)
     )
-    return _summaries(*both, LAYER_TOLERANCE, is_same)
+    return _summaries(told, there, LAYER_TOLERANCE, is_same)
 
 
 def _logits(expected: Facts, found: Facts, _is_same: bool) -> Found:
