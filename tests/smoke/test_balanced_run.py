@@ -56,7 +56,8 @@ def asked(folder):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("num_ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_ranks", [1, 2])
 def test_a_killed_run_asks_what_it_would_have_asked(repository, tmp_path, num_ranks):
     finish(start(repository, write(tmp_path, "whole", num_ranks), num_ranks=num_ranks, port=29597))
     config = write(tmp_path, "killed", num_ranks)

@@ -18,6 +18,7 @@ from vlmzoo.evaluation import BENCHMARKS, run_benchmark
 from vlmzoo.evaluation.overlays import beside, overlaid
 from vlmzoo.evaluation.records import Generation
 from vlmzoo.geometry import Frame, Mask, decode_rle
+from vlmzoo.models.segmenting import Segmentation
 from vlmzoo.runs.quality import gallery_of
 from vlmzoo.scoring.masks import mask_overlap
 
@@ -148,7 +149,7 @@ def test_pixels_that_nobody_judged_do_not_count(root, monkeypatch):
     benchmark = BENCHMARKS.build({"type": "reason_seg", "root": root, "split": "train", "protocol": "generate"})
     question = next(iter(benchmark.questions()))
     both = Mask(question.masks[0].array | question.ignored_masks[0].array, frame=question.masks[0].frame)
-    said = benchmark._judged(question, both, "[SEG]", "")
+    said = benchmark._judged(question, Segmentation([both], text="[SEG]"))
     assert said.scores["giou"] == 1.0
 
 

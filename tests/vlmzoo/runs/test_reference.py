@@ -53,7 +53,7 @@ def test_a_corrupt_pair_is_passed_over_and_too_many_are_not(tmp_path, monkeypatc
     ("override", "says"),
     [
         ("objective.strategy=orm", "must be the same"),
-        ("objective.mode=same_batch", "must be the same"),
+        ("objective.mode=same_batch", "must be one of"),
         ("experience.reference=none", "reference_free"),
     ],
 )
