@@ -79,7 +79,7 @@ $(LMMS)/.installed: $(INTEROP)/.installed
 	  'lmms-eval==0.7.3' loguru evaluate jsonlines numexpr pytablewriter DataProperty tabledata mbstrdecoder pathvalidate \
 	  typepy tcolorpy sacrebleu portalocker tabulate lxml colorama python-dotenv tenacity requests charset-normalizer \
 	  certifi urllib3 httpx httpcore aiohttp aiosignal aiohappyeyeballs frozenlist multidict propcache yarl openpyxl \
-	  et-xmlfile pytz hf_transfer nltk 'av<16'
+	  et-xmlfile pytz hf_transfer nltk chardet 'av<16' 'filelock>=3.16,<4'
 	@touch $@
 
 # VLMEvalKit, as ModelScope builds it, imports what all of its benchmarks need.

@@ -27,6 +27,8 @@ def test_rows_of_nlvr2_are_shown_with_their_pictures_and_scored_by_their_letter(
            "image_1": picture, "image_2": None}  # fmt: skip
     assert utils.nlvr2(Rows([row, {"sub_task": "RAVEN"}])) == [row]
     assert len(utils.pictures(row)) == 2 and utils.question(row) == row["question"]
+    (turn,) = utils.messages(row)
+    assert [block["type"] for block in turn["content"]] == ["image", "text", "image", "text"]
     said = ["A", "A. True", "B", "Both", ""]
     assert [utils.score(row, [one])["accuracy"] for one in said] == [1.0, 1.0, 0.0, 0.0, 0.0]
     assert utils.score(row, [])["accuracy"] == 0.0

@@ -14,6 +14,7 @@ from vlmzoo.evaluation import complete
 from vlmzoo.models.option_scoring import option_losses
 from vlmzoo.scoring.answer_tag import COUNTS, YES_NO, AnswerParser, is_pair
 from vlmzoo.scoring.exact_match import ExactMatch
+from vlmzoo.scoring.option_letter import OptionLetter
 
 REPOSITORY = Path(__file__).parents[2]
 PYTHON = REPOSITORY / ".venv-lmms" / "bin" / "python"
@@ -42,6 +43,10 @@ doc_to_choice: !function functions.choices
 doc_to_target: !function functions.target
 metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
 """
+CARD = """---
+configs: [{config_name: in_domain, data_files: [{split: test, path: in.parquet}]}]
+---
+"""
 FUNCTIONS = """
 def pictures(doc):
     return [doc["image"].convert("RGB")]
@@ -64,7 +69,7 @@ def folder(tmp_path_factory):
     harness.save_taught(root / "model")
     rows = [{n: row[n] for n in ("question_id", "question", "answer", "picture")} for row in harness.pope_rows()]
     rows = [{"image" if name == "picture" else name: value for name, value in row.items()} for row in rows]
-    harness.write_parquet(root / "pope.parquet", rows, image="image")
+    harness.write_parquet(root / "pope.parquet", rows, images=["image"])
     tasks = root / "tasks"
     shutil.copytree(REPOSITORY / "eval" / "lmms_eval", tasks)
     (own := tasks / "local").mkdir()
@@ -73,8 +78,12 @@ def folder(tmp_path_factory):
     (own / "choices.yaml").write_text(CHOICES.format(data=root / "pope.parquet"))
     (own / "functions.py").write_text(FUNCTIONS)
     (data := root / "work" / "glab-caltech" / "FGVQA").mkdir(parents=True)  # the data set's name on the Hub
-    shutil.copy(harness.FGVQA / "test.jsonl", data)
+    lines = [json.dumps(row) + "\n" for row in harness.whole_fgvqa_rows()]
+    (data / "test.jsonl").write_text("".join(lines))
     shutil.copytree(TINY / "twin" / "images", root / "images")  # the rows say `../images`
+    (data := root / "work" / "lmms-lab-encoder" / "LLaVA-NeXT-Interleave-Bench").mkdir(parents=True)
+    harness.write_parquet(data / "in.parquet", harness.nlvr2_rows(), images=["image_0", "image_1"])
+    (data / "README.md").write_text(CARD)
     return root
 
 
@@ -110,7 +119,7 @@ def run_lmms_eval(folder, out, *arguments):
 @pytest.fixture(scope="module")
 def chat(folder):
     return run_lmms_eval(
-        folder, folder / "chat", "--tasks", "local_pope,vlmzoo_fgvqa", "--gen_kwargs", "max_new_tokens=32"
+        folder, folder / "chat", "--tasks", "local_pope,vlmzoo_fgvqa,vlmzoo_nlvr2", "--gen_kwargs", "max_new_tokens=32"
     )
 
 
@@ -121,8 +130,8 @@ def test_its_pope_gives_our_score(chat):
     asked = [harness.sample_of(row["question"] + harness.SUFFIX, [row["picture"]]) for row in rows]
     ours = [said.text for start in (0, 4, 8) for said in complete(
         model, model.processor, asked[start : start + 4], max_new_tokens=32)]  # fmt: skip
-    theirs = {sample["doc"]["question_id"]: sample["filtered_resps"][0] for sample in samples["local_pope"]}
-    assert [theirs[row["question_id"]] for row in rows] == ours
+    theirs = {sample["doc_id"]: sample["filtered_resps"] for sample in samples["local_pope"]}
+    assert [theirs[number] for number in range(len(rows))] == ours
     score = ExactMatch(casefold=True)
     expected = sum(score(said, row["answer"]) for said, row in zip(ours, rows, strict=True)) / len(rows)
     assert results["local_pope"]["pope_accuracy,none"] == pytest.approx(expected)
@@ -132,24 +141,37 @@ def test_its_pope_gives_our_score(chat):
 @pytest.mark.timeout(1800)
 def test_our_fgvqa_tasks_are_run_by_it_and_score_as_ours(chat):
     results, samples = chat
-    rows = harness.fgvqa_rows()
+    model, rows, means = harness.taught_model(), harness.whole_fgvqa_rows(), []
     by_task = {name: found for name, found in samples.items() if name.startswith("vlmzoo_fgvqa")}
-    assert sum(map(len, by_task.values())) == len(rows)
-    assert {"vlmzoo_fgvqa_twin", "vlmzoo_fgvqa_cub"} <= set(by_task)
-    model = harness.taught_model()
+    assert set(by_task) == {f"vlmzoo_fgvqa_{row['dataset_source'].removeprefix('fgvqa_')}" for row in rows}
+    assert len(by_task) == 6 and sum(map(len, by_task.values())) == len(rows)
     for task, found in by_task.items():
+        name = task.removeprefix("vlmzoo_fgvqa_")
+        subset = [row for row in rows if row["dataset_source"].removeprefix("fgvqa_") == name]
         for sample in found:
-            doc = sample["doc"]
+            doc = subset[sample["doc_id"]]
             pictures = [harness.FGVQA / path for path in doc["images"]]
             asked = harness.sample_of(doc["question"] + harness.FGVQA_SUFFIX, pictures)
             (said,) = complete(model, model.processor, [asked], max_new_tokens=32)
-            assert sample["filtered_resps"][0] == said.text.strip()
+            assert sample["filtered_resps"] == said.text.strip()
             pair = is_pair(doc["question_type"])
             parser = AnswerParser(labels=YES_NO if pair else COUNTS, compat="fgvqa")
             assert sample["overall_total"] == float(parser.agrees(said.text, doc["answer"]))
-        mean = sum(sample["overall_total"] for sample in found) / len(found)
-        assert results[task]["overall_total,none"] == pytest.approx(mean)
+        means.append(sum(sample["overall_total"] for sample in found) / len(found))
+        assert results[task]["overall_total,none"] == pytest.approx(means[-1])
+    assert results["vlmzoo_fgvqa"]["overall_total,none"] == pytest.approx(sum(means) / len(means))
     assert {sample["overall_total"] for found in by_task.values() for sample in found} == {0.0, 1.0}
+
+
+@pytest.mark.timeout(1800)
+def test_our_task_of_two_pictures_is_run_by_it_and_scores_as_ours(chat):
+    results, samples = chat
+    model, rows = harness.taught_model(), harness.nlvr2_rows()[:2]
+    ours = [complete(model, model.processor, [harness.nlvr2_sample(row)], max_new_tokens=32)[0].text for row in rows]
+    assert [sample["filtered_resps"] for sample in samples["vlmzoo_nlvr2"]] == ours
+    scores = [OptionLetter()(said, row["answer"]) for said, row in zip(ours, rows, strict=True)]
+    assert scores == [1.0, 0.0]
+    assert results["vlmzoo_nlvr2"]["accuracy,none"] == pytest.approx(0.5)
 
 
 @pytest.mark.timeout(1800)

@@ -21,7 +21,7 @@ from vlmzoo.integrations._lmms_requests import Reading, blocks_of
 from vlmzoo.models.option_scoring import option_ids, score_options
 from vlmzoo.types import Sample
 
-__all__ = ["ChatRequests", "SimpleRequests", "manifest", "model_class"]
+__all__ = ["ChatRequests", "SimpleRequests", "blocks_of", "manifest", "model_class"]
 
 
 def manifest() -> Any:
@@ -115,13 +115,14 @@ class _Requests:
                     bar.update(len(batch))
         return [_result(said[place]) for place in range(len(requests))]
 
-    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: Sequence[Any]) -> list[Any]:
         """Score answers: the mean negative log-probability of each in nats, and whether the model would say it.
 
         lmms-eval takes the answer with the least, whatever its interface is called. Answers to one question come one
-        after the other, and share one reading of it.
+        after the other, and share one reading of it. Each pair comes in lmms-eval's wrapper of an answer: of a bare
+        pair it makes a text (0.7 to 0.7.3), and then fails on it.
         """
-        told: list[tuple[float, bool]] = []
+        told: list[Any] = []
         with tqdm(total=len(requests), desc="vlmzoo", disable=getattr(self, "rank", 0) != 0) as bar:
             for _, group in groupby((request.args for request in requests), key=lambda args: (args[0], *args[3:6])):
                 rows = list(group)
@@ -131,7 +132,7 @@ class _Requests:
                 inputs = prompt_inputs(self.processor, [sample], device=self.model.device, dtype=self.model.dtype)
                 texts = [str(_called(row[1], document)) for row in rows]
                 found = score_options(self.model, inputs, [option_ids(self.processor, sample, t) for t in texts])
-                told += zip(found.nats.tolist(), found.is_greedy.tolist(), strict=True)
+                told += map(_wrapped, zip(found.nats.tolist(), found.is_greedy.tolist(), strict=True))
                 bar.update(len(rows))
         return told
 
@@ -215,9 +216,14 @@ def _called(value: Any, document: Any) -> Any:
 
 
 def _result(said: Said) -> Any:
-    instance: Any = _module("lmms_eval.api.instance")
-    counts = instance.TokenCounts(input_tokens=said.num_prompt_tokens, output_tokens=said.num_completion_tokens)
-    return instance.GenerationResult(text=said.text, token_counts=counts)
+    counts = _module("lmms_eval.api.instance").TokenCounts(
+        input_tokens=said.num_prompt_tokens, output_tokens=said.num_completion_tokens
+    )
+    return _wrapped(said.text, counts)
+
+
+def _wrapped(answer: Any, counts: Any = None) -> Any:
+    return _module("lmms_eval.api.instance").GenerationResult(text=answer, token_counts=counts)
 
 
 def _module(name: str) -> Any:

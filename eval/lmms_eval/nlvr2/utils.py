@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmzoo.data.images import load_image
+from vlmzoo.integrations.lmms_eval import blocks_of
 from vlmzoo.scoring.option_letter import OptionLetter
 
 _LETTER = OptionLetter()
@@ -24,6 +25,11 @@ def pictures(doc: Mapping[str, Any]) -> list[Any]:
 def question(doc: Mapping[str, Any]) -> str:
     """Return the question of the data, whose marks ``<image>`` say where pictures stand."""
     return str(doc["question"])
+
+
+def messages(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the turn of a row, in which pictures stand at the marks of its question."""
+    return [{"role": "user", "content": blocks_of(question(doc), pictures(doc), id=str(doc.get("sample_id")))}]
 
 
 def score(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
