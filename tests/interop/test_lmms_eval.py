@@ -87,15 +87,10 @@ def folder(tmp_path_factory):
     return root
 
 
-def run_lmms_eval(folder, out, *arguments):
-    """Run the command line, and return the results and the samples by task."""
-    done = subprocess.run(
-        [
-            str(PYTHON), "-m", "lmms_eval", "--model", "vlmzoo",
-            "--model_args", f"pretrained={folder / 'model'},dtype=float32,device=cpu",
-            "--include_path", str(folder / "tasks"), "--batch_size", "4", "--log_samples",
-            "--output_path", str(out), *arguments,
-        ],
+def run(folder, command):
+    """Run a command where the data lie."""
+    return subprocess.run(
+        command,
         cwd=folder / "work",
         env={
             **os.environ,
@@ -106,6 +101,19 @@ def run_lmms_eval(folder, out, *arguments):
         text=True,
         timeout=1500,
         check=False,
+    )  # fmt: skip
+
+
+def run_lmms_eval(folder, out, *arguments):
+    """Run the command line, and return the results and the samples by task."""
+    done = run(
+        folder,
+        [
+            str(PYTHON), "-m", "lmms_eval", "--model", "vlmzoo",
+            "--model_args", f"pretrained={folder / 'model'},dtype=float32,device=cpu",
+            "--include_path", str(folder / "tasks"), "--batch_size", "4", "--log_samples",
+            "--output_path", str(out), *arguments,
+        ],
     )  # fmt: skip
     found = list(out.rglob("*_results.json"))  # it ends with 0 whatever happens
     assert done.returncode == 0 and len(found) == 1, done.stdout[-3000:] + done.stderr[-3000:]
@@ -177,12 +185,40 @@ def test_our_task_of_two_pictures_is_run_by_it_and_scores_as_ours(chat):
 @pytest.mark.timeout(1800)
 def test_its_likelihood_tasks_choose_as_our_losses_do(folder):
     results, _ = run_lmms_eval(folder, folder / "simple", "--tasks", "local_choices", "--force_simple")
-    model, rows = harness.taught_model(), harness.pope_rows()
-    hits = []
-    for row in rows:
-        losses = option_losses(
-            model, harness.sample_of(row["question"] + harness.SUFFIX, [row["picture"]]), ["yes", "no"]
-        )
-        hits.append(["yes", "no"][int(losses.argmin())] == row["answer"])
+    hits = [chosen == row["answer"] for chosen, row in zip(chosen_by_losses(), harness.pope_rows(), strict=True)]
     assert results["local_choices"]["acc,none"] == pytest.approx(sum(hits) / len(hits))
     assert 0 < sum(hits) < len(hits)
+
+
+@pytest.mark.timeout(1800)
+def test_a_config_of_ours_asks_its_tasks_and_writes_what_came_of_it(folder):
+    asked = {"tasks": ["local_pope", "local_choices"], "include_path": str(folder / "tasks"), "force_simple": True}
+    config = {"model": {"path": str(folder / "model")}, "output_dir": "run", "lmms_eval": asked}
+    (folder / "config.yaml").write_text(json.dumps(config))
+    script = REPOSITORY / "eval" / "evaluate.py"
+    done = run(folder, [str(PYTHON), str(script), str(folder / "config.yaml")])
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    out = folder / "work" / "run" / "lmms_eval"
+    scores = {(one["task"], one["metric"]): one["value"] for one in json.loads((out / "scores.json").read_text())}
+    said = {task: said_in(out / task / "generations.jsonl") for task in asked["tasks"]}
+    rows, score = harness.pope_rows(), ExactMatch(casefold=True)
+    assert said["local_pope"] == [row["said"] for row in rows]
+    assert said["local_choices"] == chosen_by_losses()
+    for task, metric in (("local_pope", "pope_accuracy"), ("local_choices", "acc")):
+        right = sum(score(one, row["answer"]) for one, row in zip(said[task], rows, strict=True))
+        assert scores[task, metric] == pytest.approx(right / len(rows))
+    assert not [metric for _, metric in scores if "_stderr" in metric]
+
+
+def chosen_by_losses():
+    """Return the option with the least loss, of each question."""
+    options, chosen = ["yes", "no"], []
+    for row in harness.pope_rows():
+        asked = harness.sample_of(row["question"] + harness.SUFFIX, [row["picture"]])
+        chosen.append(options[int(option_losses(harness.taught_model(), asked, options).argmin())])
+    return chosen
+
+
+def said_in(path):
+    """Return the answers of a file, in the order of its rows."""
+    return [json.loads(line)["completion"] for line in path.read_text().splitlines()]

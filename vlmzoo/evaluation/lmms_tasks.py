@@ -18,6 +18,7 @@ from vlmzoo.integrations.lmms_tasks import ask_tasks
 __all__ = ["TaskScore", "evaluate_tasks", "generations_of", "scores_of_results", "task_table"]
 
 _LOGGED = ("doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "token_counts", "doc_hash", "input_media")
+_ERRORS = ("_stderr", "_stderr_clt", "_stderr_clustered")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +81,16 @@ def evaluate_tasks(
 
 
 def scores_of_results(results: Mapping[str, Mapping[str, Any]]) -> list[TaskScore]:
-    """Read lmms-eval's ``{task: {"metric,filter": value, "metric_stderr,filter": error}}``."""
+    """Read lmms-eval's ``{task: {"metric,filter": value, "metric_stderr,filter": error}}``.
+
+    Its further errors (``_stderr_clt``, ``_stderr_clustered``) are left out: they are those of a mean, whatever the
+    metric is.
+    """
     scores: list[TaskScore] = []
     for task, found in results.items():
         for key, value in found.items():
             metric, comma, filtered = key.partition(",")
-            if not comma or metric.endswith("_stderr") or not _is_number(value):
+            if not comma or metric.endswith(_ERRORS) or not _is_number(value):
                 continue
             error = found.get(f"{metric}_stderr,{filtered}")
             name = metric if filtered == "none" else f"{metric} ({filtered})"
@@ -97,7 +102,8 @@ def scores_of_results(results: Mapping[str, Mapping[str, Any]]) -> list[TaskScor
 def generations_of(logged: Sequence[Mapping[str, Any]], *, max_new_tokens: int) -> list[Generation]:
     """Return what lmms-eval logged as generations of ours.
 
-    An answer counts as finished if it has fewer tokens than it might have had.
+    An answer counts as finished if it has fewer tokens than it might have had. Where likelihoods were compared, the
+    likeliest option is the answer.
 
     Args:
         logged: of one task.
@@ -120,7 +126,7 @@ def task_table(scores: Sequence[TaskScore]) -> Table:
 
 
 def _generation(row: Mapping[str, Any], max_new_tokens: int) -> Generation:
-    arguments = row.get("arguments", ())
+    arguments = list(row.get("arguments", ()))
     prompt = next((value for value in arguments if isinstance(value, str)), "")
     options = next((value for value in arguments if isinstance(value, Mapping)), {})
     counts = (row.get("token_counts") or [None])[0] or {}
@@ -128,7 +134,7 @@ def _generation(row: Mapping[str, Any], max_new_tokens: int) -> Generation:
     return Generation(
         id=str(row["doc_id"]),
         prompt=prompt,
-        completion=_first_text(row.get("resps", ())),
+        completion=_likeliest(row.get("filtered_resps"), arguments) or _first_text(row.get("resps", ())),
         reference=row.get("target"),
         scores=_numbers({name: value for name, value in row.items() if name not in _LOGGED}),
         num_prompt_tokens=int(counts.get("input_tokens") or 0),
@@ -136,6 +142,23 @@ def _generation(row: Mapping[str, Any], max_new_tokens: int) -> Generation:
         finished=num_said < int(options.get("max_new_tokens") or max_new_tokens),
         meta=dict(row.get("doc", {})),
     )
+
+
+def _likeliest(found: Any, arguments: Sequence[Any]) -> str:
+    """Return the option with the least negative log-probability; "" where none were compared.
+
+    Args:
+        found: what came of the requests of a question; pairs of nats and whether it would be said, one an option.
+        arguments: of all these requests, one after the other; an option stands second in each.
+    """
+    if not isinstance(found, (list, tuple)) or not found or not all(map(_is_pair, found)):
+        return ""
+    options = arguments[1 :: len(arguments) // len(found)]
+    return str(min(zip(found, options, strict=True), key=lambda one: one[0][0])[1])
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) == 2 and _is_number(value[0]) and isinstance(value[1], bool)
 
 
 def _first_text(responses: Any) -> str:

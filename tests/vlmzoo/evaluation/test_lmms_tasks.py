@@ -7,7 +7,7 @@ from rich.console import Console
 from vlmzoo.config import LmmsEvalConfig
 from vlmzoo.evaluation import lmms_tasks
 from vlmzoo.evaluation.compare_scores import compare_scores
-from vlmzoo.evaluation.lmms_tasks import TaskScore, evaluate_tasks, scores_of_results, task_table
+from vlmzoo.evaluation.lmms_tasks import TaskScore, evaluate_tasks, generations_of, scores_of_results, task_table
 
 RESULTS = {
     "pope": {"alias": "pope", "pope_accuracy,none": 0.5, "pope_accuracy_stderr,none": "N/A", "samples": 2},
@@ -54,11 +54,23 @@ def test_figures_and_answers_are_written_where_ours_lie(tmp_path, monkeypatch):
 
 
 def test_only_numbers_are_figures_and_filters_are_named():
-    found = scores_of_results({"t": {"a,none": 1, "b,strict": 0.5, "c_stderr,none": 0.1, "d,none": "x"}})
+    errors = {"c_stderr,none": 0.1, "a_stderr_clt,none": 0.2, "a_stderr_clustered,none": 0.3}
+    found = scores_of_results({"t": {"a,none": 1, "b,strict": 0.5, "d,none": "x", **errors}})
     assert found == [
         TaskScore(task="t", metric="a", value=1.0, stderr=None),
         TaskScore(task="t", metric="b (strict)", value=0.5, stderr=None),
     ]
+
+
+def test_of_compared_likelihoods_the_likeliest_option_is_the_answer():
+    place = (0, "mine", "test")
+    row = {
+        "doc_id": 0, "target": 1, "acc": 0.0, "token_counts": [None, None], "arguments":
+        ["Which?", "a dog", *place, "Which?", "a cat", *place], "resps": [[(0.5, False)], [(0.75, True)]],
+        "filtered_resps": [(0.5, False), (0.75, True)],
+    }  # fmt: skip
+    (found,) = generations_of([row], max_new_tokens=8)
+    assert (found.completion, found.prompt, found.reference, found.scores) == ("a dog", "Which?", 1, {"acc": 0.0})
 
 
 def test_the_table_names_each_task_once():
