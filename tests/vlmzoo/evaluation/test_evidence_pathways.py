@@ -122,7 +122,7 @@ def test_what_cannot_be_disturbed_is_named():
     with pytest.raises(ConfigError, match="A pathway of evidence needs an agent"):
         PATHWAYS.build({"type": "crop"}, subject=object())
     agent = Agent()
-    agent.segmenter = None
+    agent.tightener = None
     with pytest.raises(ConfigError, match="A `mask` pathway needs an agent with a segmenter"):
         PATHWAYS.build({"type": "mask"}, subject=agent)
     with pytest.raises(DataError, match="only one of 2 has"):

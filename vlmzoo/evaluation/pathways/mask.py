@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlmzoo.agents.fast_slow import dimmed_crop, undimmed_crop
+from vlmzoo.agents.object_pictures import dimmed_crop, undimmed_crop
 from vlmzoo.agents.shown import Shown
 from vlmzoo.data.object_crops import location_text
 from vlmzoo.errors import ConfigError
