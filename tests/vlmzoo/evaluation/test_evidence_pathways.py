@@ -49,7 +49,7 @@ class Agent:
     """Shows what it is given."""
 
     alter = None
-    segmenter = "somebody"
+    tightener = "somebody"
     options = FastSlowOptions()
 
 
