@@ -27,16 +27,21 @@ class PositionGaps:
         processor: encodes; its model must count positions along one axis.
         num: gaps of a row: one where its first answer begins, the others at tokens of answers drawn at random.
         longest: positions that a gap leaves out at most; each gap leaves out 0 to this many, equally likely.
+        share: of rows that have gaps; the others count without any.
         seed: of the gaps.
 
     Raises:
-        ConfigError: if a number is not positive, or the processor's model has several axes of positions.
+        ConfigError: if a number is not positive, ``share`` is not within (0, 1], or the processor's model has several axes of positions.
     """
 
-    def __init__(self, processor: Encoder, *, num: int = 2, longest: int = 16, seed: int = 0) -> None:
+    def __init__(
+        self, processor: Encoder, *, num: int = 2, longest: int = 16, share: float = 1.0, seed: int = 0
+    ) -> None:
         for name, value in (("num", num), ("longest", longest)):
             if type(value) is not int or value < 1:
                 raise ConfigError(f"`position_gaps.{name}` must be a positive number, but is {value!r} instead.")
+        if not 0 < share <= 1:
+            raise ConfigError(f"`position_gaps.share` must be above 0 and at most 1, but is {share!r} instead.")
         if getattr(processor, "return_mm_token_type_ids", False):
             raise ConfigError(
                 "`position_gaps` need a model that counts positions along one axis, but this one finds its own from "
@@ -45,6 +50,7 @@ class PositionGaps:
         self.processor = processor
         self.num = num
         self.longest = longest
+        self.share = share
         self.seed = seed
 
     @property
@@ -68,8 +74,9 @@ class PositionGaps:
         digest = hashlib.blake2b(repr((self.seed, encoded["input_ids"])).encode()).digest()
         generator = random.Random(digest)
         steps = [1] * len(encoded["input_ids"])
-        for place in [answered[0], *(generator.choice(answered) for _ in range(self.num - 1))]:
-            steps[place] += generator.randint(0, self.longest)
+        if generator.random() < self.share:
+            for place in [answered[0], *(generator.choice(answered) for _ in range(self.num - 1))]:
+                steps[place] += generator.randint(0, self.longest)
         positions, position = [], -1
         for step in steps:
             position += step

@@ -50,6 +50,17 @@ def test_a_row_has_its_gaps_and_each_seed_its_own(model):
     assert len(others) > 1
 
 
+def test_a_share_of_the_rows_has_gaps(model):
+    encoder = PositionGaps(model.processor, num=3, longest=30, share=0.5)
+    ends = [
+        (made["position_ids"][-1], len(made["input_ids"]) - 1) for made in map(encoder.encode, map(sample, range(60)))
+    ]
+    assert 15 <= sum(end > last for end, last in ends) <= 45
+    for share in (0, 1.5):
+        with pytest.raises(ConfigError, match="above 0 and at most 1"):
+            PositionGaps(model.processor, share=share)
+
+
 def test_a_model_is_given_the_positions(model):
     options = {"processor": model.processor, "micro_batch_size": 2, "accumulation_steps": 1, "seed": 0}
     spec = {"type": "supervised", "source": SOURCE}
