@@ -31,7 +31,8 @@ class PositionGaps:
         seed: of the gaps.
 
     Raises:
-        ConfigError: if a number is not positive, ``share`` is not within (0, 1], or the processor's model has several axes of positions.
+        ConfigError: if a number is not positive, ``share`` is not within (0, 1], or the processor's model has several
+            axes of positions.
     """
 
     def __init__(

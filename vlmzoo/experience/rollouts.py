@@ -360,9 +360,8 @@ class RolloutsExperience:
             "prompts_too_long": float(self.prompts.lengths.num_skipped),
             "prompts_corrupt": self.prompts.corrupt.num / world_size(),
         }
-        num_cut = getattr(self.engine, "num_cut", None)  # of engines that cut completions
-        if num_cut is not None:
-            passed["completions_cut"] = float(num_cut)
+        if self.engine.num_cut:
+            passed["completions_cut"] = float(self.engine.num_cut)
         return {**{name: value / world_size() for name, value in self._notes.items()}, **passed}
 
     def _watch_for_copies(self, groups: Sequence[Group]) -> None:

@@ -30,6 +30,8 @@ class VllmEngine:
         MissingExtraError: if vLLM is not installed.
     """
 
+    num_cut = 0  # forbidden tokens are suppressed
+
     def __init__(
         self,
         *,

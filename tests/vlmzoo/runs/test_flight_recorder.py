@@ -64,6 +64,8 @@ class PlainEngine:
 class ScriptedEngine:
     """Says what it is told to, with the log-probabilities that the policy has for it."""
 
+    num_cut = 0
+
     def __init__(self, experience, say):
         self.experience, self.say = experience, say
 

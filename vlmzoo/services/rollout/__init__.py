@@ -128,7 +128,14 @@ class Policy(Protocol):
 
 
 class RolloutEngine(Protocol):
-    """Draws completions from the present policy."""
+    """Draws completions from the present policy.
+
+    Attributes:
+        num_cut: completions that were cut at a token that must not be said, since the run began; 0 for engines that
+            never say one.
+    """
+
+    num_cut: int
 
     def complete(self, prompts: Sequence[Prompt]) -> list[list[Rollout]]:
         """Return one completion for each seed of each prompt, in order.

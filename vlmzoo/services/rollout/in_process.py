@@ -35,6 +35,8 @@ class InProcessEngine:
         ConfigError: if ``batch_size`` is not positive.
     """
 
+    num_cut = 0  # forbidden tokens are suppressed
+
     def __init__(self, *, batch_size: int = 64, policy: Policy, processor: Any, sampling: Sampling) -> None:
         if batch_size < 1:
             raise ConfigError(f"`batch_size` of the engine must be positive, but is {batch_size} instead.")
