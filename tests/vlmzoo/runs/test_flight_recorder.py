@@ -201,7 +201,7 @@ def test_an_adapter_that_does_not_sample_is_named(tmp_path, policy):
             with policy.module.without_lora():
                 return engine.complete(prompts)
 
-        return SimpleNamespace(complete=complete)
+        return SimpleNamespace(complete=complete, num_cut=engine.num_cut)
 
     moved(policy)
     assert names(fly(tmp_path, policy, say=varied, wrap=without)) == ["adapter not in the rollout engine"]
