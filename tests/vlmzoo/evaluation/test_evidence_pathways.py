@@ -9,6 +9,7 @@ from tests.vlmzoo.adapters.bases import make_base, make_picture
 from vlmzoo import build_model
 from vlmzoo.agents.fast_slow import FastSlow, FastSlowOptions
 from vlmzoo.agents.look_twice import LookTwice
+from vlmzoo.agents.object_pictures import undimmed_crop
 from vlmzoo.agents.shown import Shown
 from vlmzoo.config import AuditConfig
 from vlmzoo.config.loading import check_config
@@ -167,17 +168,24 @@ def make_scene(ground, spot):
 
 
 def make_lesson(number, *, leans_on):
-    """A spot on a ground of another colour; what is told is the colour of the crop, or that of the ground."""
+    """A spot on a ground of another colour; what is told is the colour of the crop, or that of the ground.
+
+    Who learns the ground's colour is shown the crop of any scene: else it would tell which colour the ground has not.
+    """
     draw = np.random.default_rng(number)
     ground, spot = (list(COLOURS)[place] for place in draw.permutation(4)[:2])
-    frame = Frame.original("image", width=28, height=28)
-    found = FocusObject("spot", Box.from_xyxy(SPOT, frame=frame))
-    asked = focus_sample(make_scene(ground, spot), "What colour?", [found], id=str(number))
+    box = Box.from_xyxy(SPOT, frame=Frame.original("image", width=28, height=28))
+    picture = make_scene(ground, spot)
+    cropped = (
+        picture if leans_on == "crop" else make_scene(*(list(COLOURS)[place] for place in draw.permutation(4)[:2]))
+    )
+    found = FocusObject("spot", box, undimmed_crop(cropped, "spot", box))
+    asked = focus_sample(picture, "What colour?", [found], id=str(number))
     said = spot if leans_on == "crop" else ground
     return Sample(messages=[*asked.messages, assistant(said)], images=asked.images, id=str(number), reference=said)
 
 
-def make_trained(leans_on, *, num_steps=150):
+def make_trained(leans_on, *, num_steps=400):
     torch.manual_seed(0)
     encoder = {"type": "patch_mlp", "image_size": 28, "patch_size": 14, "hidden_size": 32}
     text = {"type": "causal_lm", "model_type": "llama", "hidden_size": 48, "intermediate_size": 96}
@@ -241,7 +249,7 @@ def test_an_audit_tells_a_model_that_reads_the_crop_from_one_that_does_not(leans
     )
     pathways = {name: PATHWAYS.build(spec, subject=agent) for name, spec in evidence_pathways(agent).items()}
     audit = audit_pathways(ask_agent(agent), Questions(leans_on), pathways, kinds=["blank", "swap", "noise"])
-    assert audit.baseline.low > 0.5  # chance is 0.25
+    assert audit.baseline.low >= 0.9  # chance is 0.25
     of_crop = {row.kind: row.change for row in audit.rows if row.pathway == "crop"}
     if leans_on == "crop":
         assert all(change.high < -0.3 for change in of_crop.values()), of_crop
