@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.matrix.pairs import Learner, learn_by_heart, make_pair, said_by, wanted_of
+from tests.matrix.pairs import MOST_STEPS, Learner, learn_by_heart, make_pair, said_by, wanted_of
 from vlmzoo import load_model
 from vlmzoo.checkpoint import save_model
 
@@ -46,6 +46,7 @@ def check_all(base: str, adapters: str, folder: Path) -> int:
     check_resuming(base, adapters, folder / "half")
     model = make_pair(base, adapters)
     num_steps = learn_by_heart(model)
+    assert num_steps < MOST_STEPS
     assert said_by(model) == wanted_of(model)
     assert said_by(reloaded(model, folder / "learned")) == wanted_of(model)
     return num_steps

@@ -19,6 +19,7 @@ from vlmzoo.models.adapting import AdapterMixin
 from vlmzoo.models.feature_cache import FeatureCache
 from vlmzoo.models.image_memory import ImageMemory
 from vlmzoo.models.packed import place_rows
+from vlmzoo.models.parts import freeze_unused
 from vlmzoo.outputs import VlmOutput
 
 __all__ = ["ComposedConfig", "ComposedVlm"]
@@ -130,12 +131,13 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Load as transformers does, then restore what it leaves undefined: timm's buffers that no file holds."""
+        """Load as transformers does, then restore what it leaves undefined: timm's buffers, and what never learns."""
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         for module in model.modules():
             if isinstance(module, TimmEncoder):
                 module.restore_buffers()
+        freeze_unused(model)
         return loaded
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from vlmzoo.errors import ConfigError
+from vlmzoo.models.parts import freeze_unused
 
 __all__ = ["merge_adapters"]
 
@@ -47,7 +48,7 @@ def _merge_lora(model: Any) -> None:
         del model.adapter_specs[label], model.adapters[label]
     if merged:
         del model.peft_config
-        model.requires_grad_(True)
+        freeze_unused(model.requires_grad_(True))
 
 
 def _merge_token_rows(model: Any) -> None:

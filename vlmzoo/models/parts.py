@@ -2,10 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+from vlmzoo.blocks.encoders import Encoder
 from vlmzoo.models.adapted import Adapted
 
-__all__ = ["PartsMixin"]
+__all__ = ["PartsMixin", "freeze_unused"]
+
+
+def freeze_unused(model: Any) -> None:
+    """Keep what nothing reads from learning, whatever loaders or a thaw of all weights have said."""
+    for module in model.modules():
+        if isinstance(module, Encoder):
+            module.freeze_unused()
 
 
 class PartsMixin(Adapted):
@@ -66,6 +75,7 @@ class PartsMixin(Adapted):
             else:
                 learns = part in ("lora", "token_rows") or part in whole or not is_frozen
             parameter.requires_grad_(learns)
+        freeze_unused(self)
 
     @contextmanager
     def without_lora(self) -> Iterator[None]:

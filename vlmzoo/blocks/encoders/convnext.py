@@ -49,7 +49,10 @@ class ConvNextEncoder(Encoder):
             raise ConfigError(f"`image_size` must be a multiple of {stride} pixels, but is {image_size!r}.")
         self.vision = ConvNeXt(depths=tuple(depths), dims=tuple(dims), num_classes=num_classes, norm_eps=1e-5)
         if num_classes:
-            self._silence_head()
+            with torch.no_grad():
+                for parameter in self.vision.head.parameters():
+                    parameter.zero_()
+            self.freeze_unused()
         else:
             del self.vision.head, self.vision.norm_pre
         self.grid_size = (self.image_size[0] // stride, self.image_size[1] // stride)
@@ -64,10 +67,10 @@ class ConvNextEncoder(Encoder):
     def gradient_checkpointing(self, value: bool) -> None:
         self.vision.set_grad_checkpointing(value)
 
-    @torch.no_grad()
-    def _silence_head(self) -> None:
-        for parameter in self.vision.head.parameters():
-            parameter.zero_().requires_grad_(False)
+    def freeze_unused(self) -> None:
+        """Keep the head that released weights bring with them from learning."""
+        if hasattr(self.vision, "head"):
+            self.vision.head.requires_grad_(False)
 
     def features(self, pixel_values: Tensor) -> Tensor:
         """Encode: ``(B, 3, H, W)`` to ``(B, C, h, w)``."""
