@@ -5,6 +5,7 @@ import site
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -50,14 +51,10 @@ def test_the_wheel_alone_imports_lists_builds_and_generates(tmp_path):
     home = tmp_path / "env"
     run(sys.executable, "-m", "venv", "--without-pip", home)
     python = home / "bin" / "python"
-    packages = run(python, "-c", "import site; print(site.getsitepackages()[0])").strip()
+    packages = Path(run(python, "-c", "import site; print(site.getsitepackages()[0])").strip())
     with zipfile.ZipFile(wheel) as archive:
-        for name in archive.namelist():
-            archive.extract(name, packages)
-    beneath = [folder for folder in site.getsitepackages() if os.path.isdir(folder)]  # noqa: PTH112
-    (home / "beneath.txt").write_text("\n".join(beneath), encoding="utf-8")
+        archive.extractall(packages)
+    beneath = [folder for folder in site.getsitepackages() if Path(folder).is_dir()]
     # behind our own folder, and without the editable install of the checkout, whose .pth file is not followed
-    hook = f"import sys; sys.path.extend({beneath!r})"
-    with open(os.path.join(packages, "beneath.pth"), "w", encoding="utf-8") as file:  # noqa: PTH118, PTH123
-        file.write(hook + "\n")
+    (packages / "beneath.pth").write_text(f"import sys; sys.path.extend({beneath!r})\n", encoding="utf-8")
     assert run(python, "-c", CODE, cwd=tmp_path, env=environment).strip().splitlines()[-1] == "3"

@@ -143,5 +143,15 @@ def wanted_of(model: Any) -> list[list[int]]:
     batch = batch_of(model, samples_of(model))
     end = model.processor.tokenizer.eos_token_id
     learned = [[token for token in row if token >= 0] for row in batch.inputs["labels"].tolist()]
-    whole = [row[:-1] if row[-1] == end else row for row in learned]
-    return [row[len(row) - row[::-1].index(end) :] if end in row else row for row in whole]
+    return [_last_answer(row, end) for row in learned]
+
+
+def _last_answer(ids: list[int], end: int) -> list[int]:
+    """The last answer of a conversation in which each ends with ``end``, without it."""
+    answers: list[list[int]] = [[]]
+    for token in ids:
+        if token == end:
+            answers.append([])
+        else:
+            answers[-1].append(token)
+    return [answer for answer in answers if answer][-1]

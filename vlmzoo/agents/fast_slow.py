@@ -18,12 +18,12 @@ from PIL import Image
 
 from vlmzoo.agents.cases import Answer, Case, Request, answer_of, case_of, words_of
 from vlmzoo.agents.fast_slow_options import FastSlowOptions
-from vlmzoo.agents.looking import Looker, proposer_of
+from vlmzoo.agents.finding import EvidenceFinder, proposer_of
 from vlmzoo.agents.metering import Meter
 from vlmzoo.agents.object_pictures import dimmed_crop, undimmed_crop
 from vlmzoo.agents.proposers import ProposeCall, Proposer
+from vlmzoo.agents.refining import BoxRefiner
 from vlmzoo.agents.shown import Alter, Shown
-from vlmzoo.agents.tightening import Tightener
 from vlmzoo.agents.trace import Evidence, Step, StepKind
 from vlmzoo.data.focus import FocusObject, focus_sample
 from vlmzoo.data.object_crops import location_text
@@ -45,7 +45,7 @@ class FastSlow:
         options: how it decides, looks and answers.
 
     Attributes:
-        tightener: segments what is found; None leaves boxes as proposed.
+        refiner: segments what is found; None leaves boxes as proposed.
         alter: gives other evidence than what was found, for audits; None shows what was found.
 
     Raises:
@@ -64,11 +64,11 @@ class FastSlow:
     ) -> None:
         self.switch = switch
         self.options = options or FastSlowOptions()
-        self.looker = Looker(proposer_of(proposer, switch), self.options)
+        self.finder = EvidenceFinder(proposer_of(proposer, switch), self.options)
         if segmenter is None and any("seg_pixels" in adapter.input_names for adapter in switch.attached.values()):
             segmenter = switch
-        self.tightener = None if segmenter is None else Tightener(segmenter, self.options)
-        own = self.looker.proposer
+        self.refiner = None if segmenter is None else BoxRefiner(segmenter, self.options)
+        own = self.finder.proposer
         self.models = [switch, *(own.models if own else ()), *([] if segmenter is None else [segmenter])]
 
     def answer(self, image: ImageLike, question: str, *, options: Sequence[str] = ()) -> Answer:
@@ -122,9 +122,9 @@ class FastSlow:
             if not active:
                 break
             for case in active:
-                self.looker.look(case)
-            if self.tightener is not None:
-                self.tightener.segment([case for case in active if case.found])
+                self.finder.find(case)
+            if self.refiner is not None:
+                self.refiner.refine([case for case in active if case.found])
             informed = [case for case in active if case.found]
             for case in active:
                 case.names = []

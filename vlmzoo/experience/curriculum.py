@@ -65,7 +65,6 @@ class CurriculumExperience:
         cot_style: how it is written: ``standard``, or another that the tasks know.
         max_tokens: longest conversation, visual tokens counted; a longer one is refused.
         num_workers: processes that encode ahead of training.
-        position_gaps: as of :class:`~vlmzoo.experience.supervised.SupervisedExperience`.
         processor: encodes conversations.
         micro_batch_size: rows in one forward pass on this rank.
         accumulation_steps: forward passes in one step on this rank.
@@ -91,7 +90,6 @@ class CurriculumExperience:
         cot_style: CotStyle = "standard",
         max_tokens: int | None = None,
         num_workers: int = 0,
-        position_gaps: Mapping[str, Any] | None = None,
         processor: Encoder,
         micro_batch_size: int,
         accumulation_steps: int = 1,
@@ -115,7 +113,6 @@ class CurriculumExperience:
             source=self.source,
             max_tokens=max_tokens,
             num_workers=num_workers,
-            position_gaps=position_gaps,
             processor=processor,
             micro_batch_size=micro_batch_size,
             accumulation_steps=accumulation_steps,

@@ -359,9 +359,8 @@ class RolloutsExperience:
         passed = {
             "prompts_too_long": float(self.prompts.lengths.num_skipped),
             "prompts_corrupt": self.prompts.corrupt.num / world_size(),
+            "completions_cut": float(self.engine.num_cut),  # told by every rank: notes are summed by name
         }
-        if self.engine.num_cut:
-            passed["completions_cut"] = float(self.engine.num_cut)
         return {**{name: value / world_size() for name, value in self._notes.items()}, **passed}
 
     def _watch_for_copies(self, groups: Sequence[Group]) -> None:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 from vlmzoo.data.collation import Collator, LengthPolicy
 from vlmzoo.data.fetching import Encoder, Row, RowFetcher
 from vlmzoo.data.packing import PackedCollator, pack_rows
-from vlmzoo.data.position_gaps import PositionGaps
 from vlmzoo.data.sources import SOURCES, Source
 from vlmzoo.distributed import sum_over_ranks
 from vlmzoo.errors import ConfigError
@@ -52,15 +51,13 @@ class SupervisedExperience:
         packing_window: rows among which partners are sought.
         num_workers: processes that encode ahead of training.
         keep_rows: encoded rows that stay in memory, for small sources that are gone through many times; 0 keeps none.
-        position_gaps: ``{num: 2, longest: 16}`` lets positions jump in answers, which helps small models to go on
-            beyond the lengths of training (:class:`~vlmzoo.data.position_gaps.PositionGaps`); None counts without gaps.
         processor: encodes conversations.
         micro_batch_size: lines in one forward pass on this rank.
         accumulation_steps: forward passes in one step on this rank.
         seed: of the shuffling.
 
     Raises:
-        ConfigError: if packing has no ``max_tokens`` to fill or is to have gaps, rows cannot be kept, or gaps are bad.
+        ConfigError: if packing has no ``max_tokens`` to fill, or rows cannot be kept.
     """
 
     brings: ClassVar[str] = "answers"
@@ -76,7 +73,6 @@ class SupervisedExperience:
         packing_window: int = 256,
         num_workers: int = 0,
         keep_rows: int = 0,
-        position_gaps: Mapping[str, Any] | None = None,
         processor: Encoder,
         micro_batch_size: int,
         accumulation_steps: int = 1,
@@ -88,12 +84,6 @@ class SupervisedExperience:
             raise ConfigError(
                 f"`keep_rows` must be zero or more, and zero with `num_workers`, but is {keep_rows} with {num_workers}."
             )
-        if packing and position_gaps is not None:
-            raise ConfigError(
-                "`position_gaps` and `packing` cannot go together: a packed row begins where positions do."
-            )
-        if position_gaps is not None:
-            processor = PositionGaps(processor, seed=seed, **position_gaps)
         self.source = SOURCES.build(source) if isinstance(source, Mapping) else source
         self.lengths = LengthPolicy(max_tokens=max_tokens, action=on_too_long)
         self.corrupt = CorruptRows(corrupt_limit, noun="row")

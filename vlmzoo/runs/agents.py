@@ -68,7 +68,7 @@ def evidence_pathways(agent: FastSlow | LookTwice) -> dict[str, dict[str, Any]]:
     """Return the pathways of all that an agent shows."""
     if isinstance(agent, LookTwice):
         return {name: {"type": name} for name in ("crop", "roi_text")}
-    names = ["crop", "box_text", *(["mask"] if agent.tightener is not None else [])]
+    names = ["crop", "box_text", *(["mask"] if agent.refiner is not None else [])]
     return {name: {"type": name} for name in names}
 
 

@@ -11,7 +11,7 @@ from tests.vlmzoo.adapters.bases import BASES, make_base, make_picture
 from tests.vlmzoo.adapters.search_samples import search_spec
 from tests.vlmzoo.adapters.test_switch import SWITCH
 from vlmzoo.adapters import ADAPTERS
-from vlmzoo.agents import fast_slow, tightening
+from vlmzoo.agents import fast_slow, refining
 from vlmzoo.agents.fast_slow import FastSlow, FastSlowOptions, Request
 from vlmzoo.agents.metering import Meter
 from vlmzoo.agents.proposers import Proposal
@@ -199,8 +199,8 @@ def make_segments(monkeypatch, mask, reason=""):
             found.append(Segmentation(masks, text="[SEG].", spans=[(0, 5)] * len(masks), scores=[1.0], reason=reason))
         return found
 
-    monkeypatch.setattr(tightening, "segment_samples", segment)
-    monkeypatch.setattr(tightening, "seg_adapter", lambda model: None)
+    monkeypatch.setattr(refining, "segment_samples", segment)
+    monkeypatch.setattr(refining, "seg_adapter", lambda model: None)
 
 
 @pytest.mark.parametrize(

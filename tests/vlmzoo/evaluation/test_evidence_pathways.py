@@ -50,7 +50,7 @@ class Agent:
     """Shows what it is given."""
 
     alter = None
-    tightener = "somebody"
+    refiner = "somebody"
     options = FastSlowOptions()
 
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_disturbed_is_named():
     with pytest.raises(ConfigError, match="A pathway of evidence needs an agent"):
         PATHWAYS.build({"type": "crop"}, subject=object())
     agent = Agent()
-    agent.tightener = None
+    agent.refiner = None
     with pytest.raises(ConfigError, match="A `mask` pathway needs an agent with a segmenter"):
         PATHWAYS.build({"type": "mask"}, subject=agent)
     with pytest.raises(DataError, match="only one of 2 has"):

@@ -206,6 +206,7 @@ def test_groups_that_agree_are_counted_and_kept(policy):
     assert step.notes["zero_variance"] == 1.0
     assert step.notes["reward_std"] == 0.0
     assert step.notes["prompts_drawn"] == 4.0
+    assert step.notes["completions_cut"] == 0.0  # told without one, too: ranks sum the same names
 
 
 def test_groups_that_agree_can_be_drawn_again(policy):

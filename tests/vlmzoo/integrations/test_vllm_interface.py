@@ -47,10 +47,10 @@ def test_token_types_mark_the_visual_tokens(model):
     """InternVL's own processor marks the two tokens around an image, too."""
     inputs = inputs_of(model, list(probe_pictures().values()))
     types, ids = inputs["mm_token_type_ids"], inputs["input_ids"]
-    around = (
-        [model.processor.start_image_token, model.processor.end_image_token] if "InternVL" in str(type(model)) else []
-    )
-    visual = [model.processor.image_token_id, *model.processor.tokenizer.convert_tokens_to_ids(around)]
+    processor = model.processor
+    names = ("start_image_token", "end_image_token") if model.config.model_type == "internvl" else ()
+    around = processor.tokenizer.convert_tokens_to_ids([getattr(processor, name) for name in names])
+    visual = [processor.image_token_id, *around]
     assert types.shape == ids.shape
     assert torch.equal(types == 1, torch.isin(ids, torch.tensor(visual)))
 
@@ -69,7 +69,8 @@ def test_another_attention_can_stand_in_every_layer_of_the_language_model(model)
 
     AttentionInterface.register("counted_for_vllm", attention)
     inputs = inputs_of(model, [next(iter(probe_pictures().values()))])
-    inputs.pop("mm_token_type_ids", None) if model.family != "native" else None
+    if model.family != "native":
+        inputs.pop("mm_token_type_ids")  # a composed base has no use for it
     text = model.get_decoder()
     before = text.config._attn_implementation
     with torch.no_grad():

@@ -37,7 +37,7 @@ class MaskPathway(ShownPathway):
 
     def __init__(self, *, subject: Any) -> None:
         super().__init__(subject=subject)
-        if getattr(subject, "tightener", None) is None:
+        if getattr(subject, "refiner", None) is None:
             raise ConfigError("A `mask` pathway needs an agent with a segmenter, but this one has none.")
 
     def other(self, kind: str, shown: Shown, partner: Shown, draw: np.random.Generator) -> Shown:

@@ -14,11 +14,11 @@ from vlmzoo.geometry import Box, Frame, Mask, iou
 from vlmzoo.models.segmenting import question_of, seg_adapter, segment_samples
 from vlmzoo.types import Sample, user
 
-__all__ = ["Tightener"]
+__all__ = ["BoxRefiner"]
 
 
-class Tightener:
-    """Segments what was found in a round.
+class BoxRefiner:
+    """Segments what was found in a round, and draws boxes anew around the masks.
 
     Args:
         model: with the seg adapter.
@@ -33,15 +33,14 @@ class Tightener:
         self.model = model
         self.options = options
 
-    def segment(self, cases: Sequence[Case]) -> None:
+    def refine(self, cases: Sequence[Case]) -> None:
         """Segment what was found in this round, all of it in one batch, and tighten boxes."""
         wanted = [
             (case, place)
             for case in cases
             for place, one in enumerate(case.trace.evidence)
-            if one.is_found and one.mask is None and not one.fault and one.name.casefold() in case.asked
+            if one.is_found and one.mask is None and not one.fault and one.name in case.names
         ]
-        wanted = [(case, place) for case, place in wanted if case.trace.evidence[place].name in case.names]
         if not wanted:
             return
         frames = [_crop_frame(case.trace.evidence[place].box, case.trace.frame) for case, place in wanted]
@@ -59,8 +58,8 @@ class Tightener:
         for (case, place), frame, sample, said in zip(wanted, frames, samples, answers, strict=True):
             one = case.trace.evidence[place]
             mask = Mask(said[0].array, frame=frame).to(case.trace.frame) if said else None
-            tightened, fault = self._tightened(one, mask)
-            case.trace.evidence[place] = tightened
+            refined, fault = self._refined(one, mask)
+            case.trace.evidence[place] = refined
             case.trace.steps.append(
                 Step(
                     kind="segment",
@@ -72,7 +71,7 @@ class Tightener:
                 )
             )
 
-    def _tightened(self, one: Evidence, mask: Mask | None) -> tuple[Evidence, str]:
+    def _refined(self, one: Evidence, mask: Mask | None) -> tuple[Evidence, str]:
         """Return evidence with its mask, and its box tightened where the mask can be believed; else why not."""
         box = None if mask is None else mask.box()
         if mask is None or box is None or one.box is None:

@@ -13,10 +13,10 @@ from vlmzoo.agents.trace import Evidence, Step, told_search
 from vlmzoo.errors import ConfigError, DataError, VlmzooError
 from vlmzoo.geometry import Box, Frame
 
-__all__ = ["Looker", "proposer_of"]
+__all__ = ["EvidenceFinder", "proposer_of"]
 
 
-class Looker:
+class EvidenceFinder:
     """Looks for what a question misses, and writes down what came of it.
 
     Args:
@@ -28,7 +28,7 @@ class Looker:
         self.proposer = proposer
         self.options = options
 
-    def look(self, case: Case) -> None:
+    def find(self, case: Case) -> None:
         """Look for each name of this round."""
         for name in case.names:
             case.asked.add(name.casefold())
