@@ -33,10 +33,11 @@ help: ## show this list
 
 install: $(STAMP) ## make .venv and install the package with what training and development need
 
-$(BIN)/python:
+# Where venv has no ensurepip, it says so and leaves an environment without pip; the next try completes it.
+$(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
-$(STAMP): pyproject.toml | $(BIN)/python
+$(STAMP): pyproject.toml | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --editable '.[train,dev]'
 	@touch $@
 
