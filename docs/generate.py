@@ -1,8 +1,10 @@
 """Write the pages and tables that are made of data: ``python docs/generate.py``; ``--check`` only compares.
 
-docs/claims.md from docs/claims.yaml; docs/models.md and the README's table of models from the cards of the zoo.
+docs/claims.md and the tables of systems from docs/claims.yaml; docs/models.md from the cards of the zoo; docs/names.md
+and the README's table of names from the registries; the README's figures of the quickstart from its page of results.
 """
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +15,13 @@ import yaml
 from vlmzoo.zoo import list_models, model_info
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+from generate_names import names_page, names_table  # noqa: E402
+
 CLAIMS = ROOT / "docs" / "claims.yaml"
-_MARKS = ("<!-- models: begin -->", "<!-- models: end -->")
+QUICKSTART = ROOT / "docs" / "results" / "quickstart.md"
+STATES = ("shown", "partly", "missed", "not run")
 
 
 def claims_page(content: Mapping[str, Any]) -> str:
@@ -32,8 +39,7 @@ def claims_page(content: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     for system in content["systems"]:
-        found = [claim["result"]["status"] for claim in system["claims"]]
-        counts = " | ".join(str(found.count(status)) for status in ("shown", "partly", "missed", "not run"))
+        counts = " | ".join(str(number) for number in _counts(system).values())
         lines.append(f"| [{system['name']}](#{_anchor(system['name'])}) | {counts} |")
     for system in content["systems"]:
         lines += _system(system)
@@ -87,23 +93,86 @@ def models_page() -> str:
     )
 
 
-def readme(text: str) -> str:
-    """Return the README with its sentence about the zoo made of the cards."""
+def systems_table(content: Mapping[str, Any], *, docs: str) -> str:
+    """Return the table of systems: what each is made of, its configs, and how many of its claims were shown.
+
+    Args:
+        content: of docs/claims.yaml.
+        docs: the folder of the pages, seen from the page that holds the table, with a slash at its end or empty.
+    """
+    lines = ["| system | base | adapter | experience | objective | configs | claims |", "|---|---|---|---|---|---|---|"]
+    for system in content["systems"]:
+        row = system["row"]
+        configs = ", ".join(f"`{folder}`" for folder in row["configs"])
+        counts = ", ".join(f"{number} {status}" for status, number in _counts(system).items() if number)
+        lines.append(
+            f"| [{system['name']}]({docs}systems/{row['page']}) | {row['base']} | {row['adapter']} | "
+            f"`{row['experience']}` | {row['objective']} | {configs} | "
+            f"[{counts}]({docs}claims.md#{_anchor(system['name'])}) |"
+        )
+    return "\n".join(lines)
+
+
+def _counts(system: Mapping[str, Any]) -> dict[str, int]:
+    found = [claim["result"]["status"] for claim in system["claims"]]
+    return {status: found.count(status) for status in STATES}
+
+
+def models_line() -> str:
+    """Return the README's sentence about the zoo."""
     names = list_models()
     families = sorted({model_info(name).family for name in names})
-    total = f"{len(names)} models of {len(families)} families ({', '.join(families)}); [all of them](docs/models.md)."
-    before, rest = text.split(_MARKS[0])
-    return f"{before}{_MARKS[0]}{total}{_MARKS[1]}{rest.split(_MARKS[1])[1]}"
+    return f"{len(names)} models of {len(families)} families ({', '.join(families)}): [all of them](docs/models.md)."
+
+
+def quickstart_table() -> str:
+    """Return the README's figures of the quickstart: columns of the first table of its page of results."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in QUICKSTART.read_text(encoding="utf-8").split("\n\n")[2].splitlines()
+    ]
+    head = rows[0]
+    lines = ["| seed | simple image | simple text | swapped image | hard image | hard text | training + evaluation |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in rows[2:]:
+        cell = dict(zip(head, row, strict=True))
+        scores = [cell[f"{name}"].split(" ")[0] for name in ("simple image", "simple text", "swapped image")]
+        scores += [cell[name].split(" ")[0] for name in ("hard image", "hard text")]
+        seconds = int(cell["training, s"]) + int(cell["evaluation, s"])
+        lines.append(f"| {cell['seed']} | {' | '.join(scores)} | {seconds} s |")
+    return "\n".join(lines)
+
+
+def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
+    """Return a page with what stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->`` written anew.
+
+    Raises:
+        ValueError: if a mark is not there once.
+    """
+    for name, block in blocks.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
+            raise ValueError(f"The page must hold `{begin}` and `{end}` once each; put them where {name} belong.")
+        text = re.sub(f"{begin}.*{end}", lambda _, new=f"{begin}\n{block}\n{end}": new, text, flags=re.DOTALL)
+    return text
 
 
 def pages() -> dict[Path, str]:
     """Return every page that is made of data, with what it should hold."""
     content = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
-    front = ROOT / "README.md"
+    front, house = ROOT / "README.md", ROOT / "docs" / "house.md"
+    blocks = {
+        "systems": systems_table(content, docs="docs/"),
+        "names": names_table(),
+        "models": models_line(),
+        "quickstart": quickstart_table(),
+    }
     return {
         ROOT / "docs" / "claims.md": claims_page(content),
         ROOT / "docs" / "models.md": models_page(),
-        front: readme(front.read_text(encoding="utf-8")),
+        ROOT / "docs" / "names.md": names_page(),
+        front: with_blocks(front.read_text(encoding="utf-8"), blocks),
+        house: with_blocks(house.read_text(encoding="utf-8"), {"systems": systems_table(content, docs="")}),
     }
 
 

@@ -35,29 +35,36 @@ Overrides = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the config, print what it resolves to, and stop.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+_WIDE = 140
+"""Columns of a terminal that also holds the licences."""
 
 
 def list_models(
     pattern: Annotated[str, typer.Argument(help="Shell wildcards, e.g. 'llava*'.")] = "*", as_json: AsJson = False
 ) -> None:
-    """List the models of the zoo."""
+    """List the models of the zoo: size, visual tokens of an image and, where there is room, licence and parity."""
     from vlmzoo import zoo
 
     infos = [zoo.model_info(name) for name in zoo.list_models(pattern)]
     if as_json:
         typer.echo(json.dumps([info.to_dict() for info in infos], indent=2))
         return
-    table = Table()
-    table.add_column("model", no_wrap=True)
-    table.add_column("family")
-    for heading in ("parameters", "tokens per image"):
-        table.add_column(heading, justify="right")
-    for heading in ("licence of the weights", "parity"):
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)  # a pipe has no width of its own
+    is_wide = console.width >= _WIDE
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "family"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("size", "tokens"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("licence of the weights", "parity") if is_wide else ():
         table.add_column(heading)
     for info in infos:
         size = f"{info.num_parameters / 1e9:.2f} B"
-        table.add_row(info.name, info.family, size, str(info.image_tokens), info.licence["weights"], info.parity)
-    Console().print(table if infos else f"No model of the zoo matches `{pattern}`.", highlight=False)
+        more = (info.licence["weights"], info.parity) if is_wide else ()
+        table.add_row(info.name, info.family, size, str(info.image_tokens), *more)
+    console.print(table if infos else f"No model of the zoo matches `{pattern}`.", highlight=False)
 
 
 def info(name: NameArgument, as_json: AsJson = False) -> None:

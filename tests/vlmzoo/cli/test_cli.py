@@ -59,6 +59,15 @@ def test_list_names_every_model():
     assert all(name in output for name in list_models())
 
 
+@pytest.mark.parametrize(("columns", "has_licences"), [(80, False), (140, True)])
+def test_a_terminal_shows_each_name_whole(columns, has_licences, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    lines = run("list").stdout.splitlines()
+    assert all(any(name in line and " B " in line for line in lines) for name in list_models())
+    assert ("licence" in lines[0]) == has_licences
+
+
 def test_list_matches_a_pattern():
     names = [info["name"] for info in json.loads(run("list", "llava-1.5-7?", "--json").stdout)]
     assert names == ["llava-1.5-7b"]

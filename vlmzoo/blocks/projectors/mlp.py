@@ -30,6 +30,8 @@ def _register(num_layers: int) -> None:
         return MlpProjector(in_dim=in_dim, out_dim=out_dim, num_layers=num_layers)
 
     build.__qualname__ = f"MlpProjector[{num_layers}]"
+    layers = "One linear layer" if num_layers == 1 else f"{num_layers} linear layers with exact GELU between them"
+    build.__doc__ = f"{layers}: ``(B, N, C)`` to ``(B, N, D)``."
     PROJECTORS.register(
         f"mlp{num_layers}x_gelu",
         source="LLaVA-1.5, arXiv:2310.03744, section 3.3",
