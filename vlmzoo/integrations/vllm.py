@@ -1,15 +1,18 @@
-"""vLLM in this process as a rollout engine. Not run: written after the documentation of vLLM 0.11, without a GPU."""
+"""vLLM in this process as a rollout engine; run with vLLM 0.32 on a CPU, not on a GPU (docs/vllm.md)."""
 
 import copy
 import importlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmzoo.data.conversations import with_images
+from vlmzoo.data.images import load_image
 from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
-from vlmzoo.errors import ConfigError, MissingExtraError
+from vlmzoo.errors import ConfigError, MissingExtraError, ServiceError
 from vlmzoo.models.merging import merge_adapters
 from vlmzoo.services.rollout import Policy, Prompt, Rollout, Sampling, check_temperature, short_seed
+from vlmzoo.types import Sample
 
 __all__ = ["VllmEngine"]
 
@@ -45,6 +48,7 @@ class VllmEngine:
         others = [label for label, spec in policy.module.adapter_specs.items() if spec["type"] != "lora"]
         if others:
             raise ConfigError(f"vLLM runs no adapter but LoRA, and the policy has {', '.join(others)}; use in_process.")
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # weights are handed over in this process
         try:
             vllm: Any = importlib.import_module("vllm")
         except ImportError as error:
@@ -52,6 +56,7 @@ class VllmEngine:
         self._parameters = vllm.SamplingParams
         self._llm = vllm.LLM(
             model=path,
+            dtype=str(policy.module.dtype).removeprefix("torch."),  # by itself it makes halves of float32
             gpu_memory_utilization=gpu_memory_utilization,
             generation_config="vllm",  # a model's own sampling settings stay out
             logprobs_mode="raw_logprobs",
@@ -78,7 +83,10 @@ class VllmEngine:
             )
             for _, seed in asked
         ]
-        found = self._llm.chat([with_images(prompt.sample) for prompt, _ in asked], parameters, use_tqdm=False)
+        chats = [_chat(prompt.sample) for prompt, _ in asked]
+        found = self._llm.chat(chats, parameters, use_tqdm=False, chat_template_content_format="openai")
+        for (prompt, _), request in zip(asked, found, strict=True):
+            _check_prompt(prompt, request.prompt_token_ids)
         rollouts = iter(self._rollout(request.outputs[0], ends) for request in found)
         return [[next(rollouts) for _ in prompt.seeds] for prompt in prompts]
 
@@ -96,4 +104,35 @@ class VllmEngine:
         module = self.policy.module
         if module.adapter_specs:
             module = merge_adapters(copy.deepcopy(module))
-        self._llm.collective_rpc("load_weights", args=(list(module.state_dict().items()),))
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": list(module.state_dict().items())})
+        self._llm.reset_prefix_cache()  # keys and values of the weights before
+        self._llm.reset_mm_cache()
+        self._llm.llm_engine.reset_encoder_cache()  # its scheduler still counts on what the worker has dropped
+
+
+def _chat(sample: Sample) -> list[dict[str, Any]]:
+    """Return a sample's messages with pictures as vLLM wants them."""
+
+    def block(found: Mapping[str, Any]) -> dict[str, Any]:
+        if found["type"] != "image":
+            return dict(found)
+        return {"type": "image_pil", "image_pil": load_image(found["image"])}
+
+    return [{**message, "content": [block(found) for found in message["content"]]} for message in with_images(sample)]
+
+
+def _check_prompt(prompt: Prompt, token_ids: Sequence[int]) -> None:
+    """Compare what vLLM made of a conversation with what is trained.
+
+    Raises:
+        ServiceError: if they differ: log-probabilities would be those of another prompt.
+    """
+    expected = list(prompt.encoded["input_ids"])
+    if list(token_ids) != expected:
+        pairs = enumerate(zip(token_ids, expected, strict=False))
+        place = next((at for at, (one, other) in pairs if one != other), min(len(token_ids), len(expected)))
+        raise ServiceError(
+            f"vLLM must read the prompt `{prompt.sample.id}` as it is trained, {len(expected)} tokens, but read "
+            f"{len(token_ids)}, and another one at place {place}; give it a folder with the policy's chat template and "
+            "processor."
+        )

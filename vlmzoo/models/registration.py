@@ -2,17 +2,20 @@
 
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
 from vlmzoo.data.processing import VlmProcessor
 from vlmzoo.models.eagle.configuration import EagleConfig
 from vlmzoo.models.eagle.modeling import EagleVlm
+from vlmzoo.models.headless import HeadlessEagle, HeadlessLlava
 from vlmzoo.models.llava.configuration import LlavaConfig
 from vlmzoo.models.llava.modeling import LlavaVlm
 from vlmzoo.models.native.modeling import native_class
 from vlmzoo.models.native.table import NATIVE
 
 __all__ = ["register_auto_classes"]
+
+_COMPOSED = ((LlavaConfig, LlavaVlm, HeadlessLlava), (EagleConfig, EagleVlm, HeadlessEagle))
 
 
 def register_auto_classes(*, with_native: bool = False) -> None:
@@ -24,7 +27,8 @@ def register_auto_classes(*, with_native: bool = False) -> None:
     for model_type in NATIVE if with_native else ():
         native: Any = native_class(model_type)
         AutoModelForImageTextToText.register(native.config_class, native, exist_ok=True)
-    for config_class, model_class in ((LlavaConfig, LlavaVlm), (EagleConfig, EagleVlm)):
+    for config_class, model_class, headless_class in _COMPOSED:
         AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+        AutoModel.register(config_class, headless_class, exist_ok=True)
         AutoModelForImageTextToText.register(config_class, model_class, exist_ok=True)
         AutoProcessor.register(config_class, VlmProcessor, exist_ok=True)
