@@ -1,7 +1,6 @@
 """The client of OpenAI's package behind the protocol of ``services/chat``; repeating is ours, so it does not repeat."""
 
 import importlib
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from vlmzoo.errors import ConfigError, MissingExtraError, ServiceError
 from vlmzoo.services.calling import Caller, CallPolicy, TransientError
 from vlmzoo.services.chat import ChatReply, ChatRequest
+from vlmzoo.services.posting import key_from
 
 __all__ = ["OpenAiChat"]
 
@@ -139,10 +139,7 @@ class OpenAiChat:
 
 def _key_of(url: str, api_key_env: str | None) -> str:
     if api_key_env is not None:
-        key = os.environ.get(api_key_env, "").strip()
-        if not key:
-            raise ConfigError(f"`{url}` needs a key, but the environment variable `{api_key_env}` is empty; set it.")
-        return key
+        return key_from(api_key_env, url=url)
     if urlsplit(url).hostname not in _LOOPBACK:
         raise ConfigError(
             f"`{url}` is not on this machine, so it must have a key: name the environment variable that holds it, e.g. "

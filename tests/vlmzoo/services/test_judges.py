@@ -174,9 +174,10 @@ def test_a_picture_that_fails_once_is_asked_for_again(server, fault):
 
 
 def test_garbage_in_place_of_a_picture_is_no_picture(server):
-    server.always = "garbage"
-    made = make_images(server.url).render([RenderItem(description="a cat")])[0]
-    assert made.image is None and "what is no picture" in made.reason
+    for fault, told in (("garbage", "what is no JSON"), ("schema", "what is no picture")):
+        server.always = fault
+        made = make_images(server.url).render([RenderItem(description="a cat")])[0]
+        assert made.image is None and told in made.reason
 
 
 @pytest.mark.parametrize("kind", ["blank", "noise", "crop"])

@@ -20,7 +20,7 @@ class Server:
     """Answers with the ids that ``say`` returns for a request; can be made to fail."""
 
     def __init__(self):
-        self.asked, self.failures, self.status = [], 0, 500
+        self.asked, self.keys, self.failures, self.status = [], [], 0, 500
         self.say = lambda request: [10 + request["seed"] % 7, 11, 12]
         self.form = "token_id:{}"
         server = self
@@ -29,11 +29,18 @@ class Server:
             def do_POST(self):
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.asked.append((self.path, request))
+                server.keys.append(self.headers["Authorization"])
                 if server.failures:
                     server.failures -= 1
+                    if server.status == "half":
+                        self.send_response(200)
+                        self.send_header("Content-Length", "1000")
+                        self.end_headers()
+                        self.wfile.write(b'{"choices": [')
+                        return
                     self.send_response(server.status)
                     self.end_headers()
-                    self.wfile.write(b"no such model")
+                    self.wfile.write(f"no such model for {self.headers['Authorization']}".encode())
                     return
                 told = [{"token": server.form.format(id), "logprob": -0.5} for id in server.say(request)]
                 body = json.dumps({"choices": [{"logprobs": {"content": told}}]}).encode()
@@ -65,9 +72,10 @@ def model():
     return make_base("llava-llama").eval()
 
 
-def make_engine(model, url, *, temperature=1.0, **options):
+def make_engine(model, url, *, temperature=1.0, calls=None, **options):
     policy = SimpleNamespace(module=model)
-    spec = {"type": "openai_server", "base_url": url, "model": "policy", "pause_s": 0.01, "retries": 2, **options}
+    calls = {"pause_s": 0.01, "retries": 2, **(calls or {})}
+    spec = {"type": "openai_server", "base_url": url, "model": "policy", "calls": calls, **options}
     sampling = Sampling(max_new_tokens=4, temperature=temperature)
     return ROLLOUT_ENGINES.build(spec, policy=policy, processor=model.processor, sampling=sampling)
 
@@ -124,6 +132,41 @@ def test_a_server_that_stumbles_is_asked_again(server, model):
     assert len(server.asked) == 5
 
 
+def test_half_an_answer_is_asked_for_again_and_ends_in_a_sentence(server, model):
+    server.failures, server.status = 2, "half"
+    engine = make_engine(model, server.url, num_parallel=1)
+    assert len(engine.complete(make_prompts(model, 1))[0]) == 3
+    server.failures = 999
+    with pytest.raises(ServiceError, match=r"failed 3 times.*answers half: 13 bytes came, and 987 did not.*no prompt"):
+        engine.complete(make_prompts(model, 1))
+
+
+def test_a_server_that_is_down_is_left_alone(server, model):
+    server.failures = 999
+    engine = make_engine(model, server.url, num_parallel=1, calls={"retries": 0, "breaker_after": 1})
+    for found in ("refuses the request \\(500\\)", "is down and is left alone"):
+        with pytest.raises(ServiceError, match=found):
+            engine.complete(make_prompts(model, 1))
+    assert len(server.asked) == 1
+
+
+def test_a_key_is_sent_and_never_told(server, model, monkeypatch):
+    monkeypatch.setenv("ROLLOUT_KEY", "sesame")
+    engine = make_engine(model, server.url, num_parallel=1, api_key_env="ROLLOUT_KEY")
+    engine.complete(make_prompts(model, 1))
+    assert set(server.keys) == {"Bearer sesame"}
+    server.failures, server.status = 1, 401
+    with pytest.raises(ServiceError, match=r"\(401\): no such model for Bearer \*\*\*") as caught:
+        engine.complete(make_prompts(model, 1))
+    assert "sesame" not in str(caught.value)
+    monkeypatch.delenv("ROLLOUT_KEY")
+    with pytest.raises(ConfigError, match="environment variable `ROLLOUT_KEY` is empty"):
+        make_engine(model, server.url, api_key_env="ROLLOUT_KEY")
+    monkeypatch.setenv("ROLLOUT_KEY", "two\nlines")
+    with pytest.raises(ConfigError, match="`ROLLOUT_KEY` must hold one line"):
+        make_engine(model, server.url, api_key_env="ROLLOUT_KEY")
+
+
 def test_a_refusal_is_told_at_once(server, model):
     server.failures, server.status = 99, 404
     with pytest.raises(ServiceError, match="refuses the request \\(404\\): no such model"):
@@ -149,7 +192,12 @@ def test_a_dead_server_ends_the_run_and_resuming_loses_nothing(server, model):
             "num_prompts": 2,
             "num_rollouts": 2,
             "sampling": {"max_new_tokens": 4},
-            "engine": {"type": "openai_server", "base_url": url, "model": "p", "pause_s": 0.01, "retries": 1},
+            "engine": {
+                "type": "openai_server",
+                "base_url": url,
+                "model": "p",
+                "calls": {"pause_s": 0.01, "retries": 1},
+            },
         }
         return EXPERIENCES.build(spec, processor=model.processor, micro_batch_size=4, seed=0, policy=policy)
 
@@ -163,7 +211,7 @@ def test_a_dead_server_ends_the_run_and_resuming_loses_nothing(server, model):
     found = rows([next(steps)])
     state = json.loads(json.dumps(experience.state_dict()))
     server.failures = 999
-    with pytest.raises(ServiceError, match="has not answered 2 requests.*no prompt is lost"):
+    with pytest.raises(ServiceError, match="failed 2 times.*no prompt is lost"):
         next(steps)
     server.failures = 0
     resumed = make(server.url)
@@ -173,8 +221,10 @@ def test_a_dead_server_ends_the_run_and_resuming_loses_nothing(server, model):
 
 
 def test_bad_options_and_missing_packages_are_told(model):
-    with pytest.raises(ConfigError, match="`timeout_s` and `num_parallel` must be positive"):
-        make_engine(model, "http://127.0.0.1:9/v1", timeout_s=0)
+    with pytest.raises(ConfigError, match="`timeout_s` of calls must be positive"):
+        make_engine(model, "http://127.0.0.1:9/v1", calls={"timeout_s": 0})
+    with pytest.raises(ConfigError, match="`base_url` must begin with http"):
+        make_engine(model, "127.0.0.1:9/v1")
     given = {"policy": SimpleNamespace(module=model), "processor": model.processor}
     with pytest.raises(MissingExtraError, match="`vllm` is not installed"):
         ROLLOUT_ENGINES.build({"type": "vllm", "path": "x"}, sampling=Sampling(max_new_tokens=4), **given)

@@ -3,7 +3,6 @@
 import base64
 import http.client
 import io
-import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -16,11 +15,11 @@ from PIL import Image
 from vlmzoo.errors import ConfigError, ServiceError
 from vlmzoo.services.calling import Caller, CallPolicy, TransientError, plain_url
 from vlmzoo.services.negative_images import NEGATIVE_IMAGES, Rendered, RenderItem
+from vlmzoo.services.posting import post_json
 
 __all__ = ["EndpointImages"]
 
 _CHECK_S = 5.0
-_MAX_BYTES = 64 * 2**20
 _MAX_PIXELS = 4096 * 4096
 
 
@@ -116,31 +115,18 @@ class EndpointImages:
             "seed": item.seed % 2**31,
             "response_format": "b64_json",
         }
-        request = urllib.request.Request(
-            f"{self.base_url}/images/generations",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=self.call.policy.timeout_s) as response:
-                found = response.read(_MAX_BYTES)
-        except urllib.error.HTTPError as error:
-            said = error.read(200).decode(errors="replace")
-            kind = TransientError if error.code >= 500 or error.code == 429 else ServiceError
-            raise kind(f"`{self.base_url}` refuses a picture ({error.code}): {said}") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise TransientError(f"`{self.base_url}` does not answer: {error}") from error
+        found = post_json(f"{self.base_url}/images/generations", body, timeout_s=self.call.policy.timeout_s)
         return _image_of(found, self.base_url)
 
 
-def _image_of(found: bytes, url: str) -> Image.Image:
+def _image_of(found: Any, url: str) -> Image.Image:
     """Read a picture out of an answer.
 
     Raises:
         ServiceError: if there is none in it.
     """
     try:
-        encoded = json.loads(found)["data"][0]["b64_json"]
+        encoded = found["data"][0]["b64_json"]
         picture = Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)))
         if picture.width * picture.height > _MAX_PIXELS:
             raise ValueError(f"{picture.size} pixels are too many")

@@ -2,19 +2,17 @@
 
 import base64
 import io
-import json
 import logging
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 from vlmzoo.data.conversations import with_images
 from vlmzoo.data.prompting import awaited_ids, end_ids, sampling_exclusions
 from vlmzoo.errors import ConfigError, ServiceError
-from vlmzoo.services.calling import plain_url
+from vlmzoo.services.calling import Caller, CallPolicy, plain_url
+from vlmzoo.services.posting import key_from, post_json
 from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling, check_temperature, short_seed
 
 __all__ = ["OpenAiServerEngine"]
@@ -23,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _NEVER = -100  # a logit_bias that bans a token
 _TOKEN = "token_id:"  # vLLM's form of a token under `return_tokens_as_token_ids`
+_CALLS = {"timeout_s": 600.0, "retries": 4, "pause_s": 1.0}  # a run waits longer for its server than a judge does
 
 
 @ROLLOUT_ENGINES.register(
@@ -40,16 +39,17 @@ class OpenAiServerEngine:
     Args:
         base_url: of the server, up to ``/v1``.
         model: the name under which it serves the policy.
-        timeout_s: for one prompt's completions.
-        retries: how often a request is sent again, each time after twice as long a pause.
-        pause_s: before the first of them.
-        num_parallel: prompts that are asked for at once.
+        api_key_env: environment variable with the key, if the server wants one; no config holds the key itself.
+        num_parallel: completions that are asked for at once.
+        calls: ``timeout_s`` (600 unless given), ``retries`` (4), ``pause_s`` (1), ``breaker_after`` …, see
+            ``CallPolicy``.
         policy: whose end-of-sequence ids and placeholders count.
         processor: of the model.
         sampling: how tokens are drawn; all of it is sent.
 
     Raises:
-        ConfigError: if a number makes no sense, or the temperature is not 1.
+        ConfigError: if the address is none, a number makes no sense, there is no key where one is named, or the
+            temperature is not 1.
     """
 
     def __init__(
@@ -57,23 +57,25 @@ class OpenAiServerEngine:
         *,
         base_url: str,
         model: str,
-        timeout_s: float = 600.0,
-        retries: int = 4,
-        pause_s: float = 1.0,
+        api_key_env: str | None = None,
         num_parallel: int = 16,
+        calls: Mapping[str, Any] | CallPolicy | None = None,
         policy: Policy,
         processor: Any,
         sampling: Sampling,
     ) -> None:
-        if timeout_s <= 0 or retries < 0 or pause_s < 0 or num_parallel < 1:
+        if urlsplit(base_url).scheme not in ("http", "https") or num_parallel < 1:
             raise ConfigError(
-                "`timeout_s` and `num_parallel` must be positive, `retries` and `pause_s` zero or more, but they are "
-                f"{timeout_s}, {num_parallel}, {retries} and {pause_s} instead."
+                "`base_url` must begin with http:// or https://, and `num_parallel` be positive, but they are "
+                f"{base_url!r} and {num_parallel} instead."
             )
         check_temperature(sampling, engine="openai_server")
         self.url = f"{plain_url(base_url)}/chat/completions"
-        self.model, self.timeout_s, self.retries, self.pause_s = model, timeout_s, retries, pause_s
-        self.num_parallel = num_parallel
+        self.model, self.num_parallel = model, num_parallel
+        self.call = Caller(
+            self.url, calls if isinstance(calls, CallPolicy) else CallPolicy.parse(_CALLS | dict(calls or {}))
+        )
+        self._key = None if api_key_env is None else key_from(api_key_env, url=self.url)
         self.policy, self.processor, self.sampling = policy, processor, sampling
         self.num_cut = 0
         """Completions, since the start, that were cut before a token that must not be said."""
@@ -99,27 +101,14 @@ class OpenAiServerEngine:
         Raises:
             ServiceError: if it is refused, or not answered however often it is sent.
         """
-        body = json.dumps(self._request(prompt, seed, excluded=excluded)).encode()
-        headers = {"Content-Type": "application/json"}
-        last: Exception | None = None
-        for attempt in range(self.retries + 1):
-            if attempt:
-                time.sleep(self.pause_s * 2 ** (attempt - 1))
-            try:
-                request = urllib.request.Request(self.url, data=body, headers=headers)
-                with urllib.request.urlopen(request, timeout=self.timeout_s) as response:
-                    return json.loads(response.read())
-            except urllib.error.HTTPError as error:
-                if error.code < 500 and error.code != 429:
-                    said = error.read(400).decode(errors="replace")
-                    raise ServiceError(f"`{self.url}` refuses the request ({error.code}): {said}") from error
-                last = error
-            except (OSError, ValueError) as error:
-                last = error
-        raise ServiceError(
-            f"`{self.url}` has not answered {self.retries + 1} requests ({last!r}); start the server again, then the "
-            "same run: it goes on from its last checkpoint, and no prompt is lost."
-        ) from last
+        body = self._request(prompt, seed, excluded=excluded)
+        try:
+            return self.call(lambda: post_json(self.url, body, timeout_s=self.call.policy.timeout_s, key=self._key))
+        except ServiceError as error:
+            raise ServiceError(
+                f"{error} Mend or start the server, then start the same run again: it goes on from its last "
+                "checkpoint, and no prompt is lost."
+            ) from error
 
     def _request(self, prompt: Prompt, seed: int, *, excluded: Collection[int]) -> dict[str, Any]:
         return {
