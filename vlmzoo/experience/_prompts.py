@@ -120,6 +120,13 @@ class PromptStream:
         self._ready.clear()
         self._rows.clear()
 
+    def passed_over(self) -> dict[str, float]:
+        """Return how many prompts were passed over, as this rank's share: the loop adds ranks up, name by name."""
+        return {
+            "prompts_too_long": float(self.lengths.num_skipped),
+            "prompts_corrupt": self.corrupt.num / world_size(),
+        }
+
     def state_dict(self) -> dict[str, int]:
         """Return where this rank stands."""
         return {"cursor": self.cursor, "num_skipped": self.lengths.num_skipped, **self.corrupt.state_dict()}

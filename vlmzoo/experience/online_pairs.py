@@ -200,6 +200,7 @@ class OnlinePairsExperience:
             "filler": None if self._filler is None else self._filler.to_dict(),
             "barren": self._num_barren,
             "spool_lines": self.spool.num_lines,
+            "num_cut": self.engine.num_cut,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -212,6 +213,7 @@ class OnlinePairsExperience:
         self._filler = None if state["filler"] is None else MadePair.from_dict(state["filler"])
         self._pending = deque([AskedPrompt.from_dict(values) for values in batch] for batch in state["pending"])
         self._late = [AskedPrompt.from_dict(values) for values in state["late"]]
+        self.engine.num_cut = int(state.get("num_cut", 0))  # older checkpoints do not tell it
         self.spool.cut_to(int(state["spool_lines"]))
         self.pipeline.close()
         under_way = [*self._late, *(one for batch in self._pending for one in batch)]
@@ -377,7 +379,9 @@ class OnlinePairsExperience:
         micro_batches = [self._batch(encoded[start : start + size]) for start in range(0, len(encoded), size)]
         counts = [batch.count() for batch in micro_batches]
         denominators = sum_over_ranks({name: sum(count[name] for count in counts) for name in counts[0]})
-        return Step(micro_batches=micro_batches, denominators=denominators, notes=telemetry(self._counts))
+        passed = {**self.prompts.passed_over(), "completions_cut": float(self.engine.num_cut)}  # by every rank, always
+        notes = {**telemetry(self._counts), **passed}
+        return Step(micro_batches=micro_batches, denominators=denominators, notes=notes)
 
     def _encoded(self, pair: MadePair) -> dict[str, Any]:
         sample: Sample = self.prompts.prompt(pair.place).sample

@@ -193,6 +193,7 @@ class RolloutsExperience:
             "used": self._used,
             "batch": [] if is_over else [trajectory.to_dict() for trajectory in self._batch],
             "notes": dict(self._notes),
+            "num_cut": self.engine.num_cut,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -202,6 +203,7 @@ class RolloutsExperience:
         self._used = int(state["used"])
         self._batch = [Trajectory.from_dict(values) for values in state["batch"]]
         self._notes = dict(state["notes"])
+        self.engine.num_cut = int(state.get("num_cut", 0))  # older checkpoints do not tell it
 
     def told_of(self, place: int, number: int) -> dict[str, Any]:
         """Return what is known of a completion of the present batch, as JSON values."""
@@ -356,12 +358,8 @@ class RolloutsExperience:
 
     def _shares(self) -> dict[str, float]:
         """Return the notes as this rank's share: they are the same everywhere, and the loop adds ranks up."""
-        passed = {
-            "prompts_too_long": float(self.prompts.lengths.num_skipped),
-            "prompts_corrupt": self.prompts.corrupt.num / world_size(),
-            "completions_cut": float(self.engine.num_cut),  # told by every rank: notes are summed by name
-        }
-        return {**{name: value / world_size() for name, value in self._notes.items()}, **passed}
+        shares = {name: value / world_size() for name, value in self._notes.items()}
+        return {**shares, **self.prompts.passed_over(), "completions_cut": float(self.engine.num_cut)}
 
     def _watch_for_copies(self, groups: Sequence[Group]) -> None:
         """Notice a sampler that always says the same.

@@ -103,6 +103,39 @@ def test_in_lockstep_a_killed_run_goes_on_to_the_last_bit_and_its_spool_has_no_d
     assert len(export_pairs(tmp_path / "cut/online")) >= 8
 
 
+def test_prompts_that_are_passed_over_and_completions_that_are_cut_are_told_and_go_on_being_counted(policy, tmp_path):
+    asked = [{"role": "user", "content": "Which?"}], [{"role": "user", "content": "Which? " * 40}]
+    answer = {"role": "assistant", "content": "a bell"}
+    rows = [{"messages": [*asked[0], answer]}] * 6 + [{"messages": [*asked[1], answer]}, {"messages": asked[0]}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    options = {
+        "source": {"type": "trl", "path": str(path)},
+        "prompts": {"max_tokens": 60, "on_too_long": "skip", "corrupt_limit": 0.5},
+        "strategy": "dpo",
+        "describer": None,
+        "images": None,
+    }
+    experience = make(policy, **options)
+    steps = iter(experience)
+    told = [next(steps).notes for _ in range(8)]
+    names = ("prompts_too_long", "prompts_corrupt", "completions_cut")
+    assert all(told[0].get(name) is not None for name in names)  # always: ranks sum the same names
+    assert told[-1]["prompts_too_long"] >= 1 and told[-1]["prompts_corrupt"] >= 1
+    experience.engine.num_cut = 3  # as a server's engine counts
+    state = json.loads(json.dumps(experience.state_dict()))
+    later = next(steps).notes
+    assert later["completions_cut"] == 3.0
+    resumed = make(policy, **options)
+    resumed.load_state_dict(state)
+    again = take(resumed)[0].notes
+    assert {name: again[name] for name in names} == {name: later[name] for name in names}
+    state.pop("num_cut")  # as older checkpoints are
+    older = make(policy, **options)
+    older.load_state_dict(state)
+    assert take(older)[0].notes["completions_cut"] == 0.0
+
+
 def test_a_run_can_be_repeated_without_any_service(policy, tmp_path):
     expected = losses(policy, take(make(policy, run_dir=str(tmp_path)), 2))
     replay = make(policy, run_dir=str(tmp_path), ledger={"mode": "replay"})

@@ -193,6 +193,18 @@ def test_a_resumed_experience_goes_on_to_the_bit(policy, num_taken):
                 assert torch.equal(value, other.targets[name]), name
 
 
+def test_completions_that_were_cut_before_a_restart_are_still_counted(policy):
+    experience = make(policy)
+    experience.engine.num_cut = 3  # as a server's engine counts
+    assert take(experience, 1)[0].notes["completions_cut"] == 3.0
+    state = json.loads(json.dumps(experience.state_dict()))
+    for wanted in (3.0, 0.0):
+        resumed = make(policy)
+        resumed.load_state_dict(state)
+        assert take(resumed, 1)[0].notes["completions_cut"] == wanted
+        state.pop("num_cut", None)  # as older checkpoints are
+
+
 def test_another_epoch_goes_through_the_same_completions_in_another_order(policy):
     first = take(make(policy, num_epochs=2, accumulation_steps=6), 2)
     assert sorted(rows_of(first[:1])) == sorted(rows_of(first[1:]))
