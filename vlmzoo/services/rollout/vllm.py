@@ -1,4 +1,4 @@
-"""vLLM as a rollout engine, by its address: the package is optional. Not run until a GPU has run it."""
+"""vLLM as a rollout engine, by its address: the package is optional. Run on a CPU (docs/vllm.md)."""
 
 import importlib
 from typing import Any
