@@ -6,7 +6,7 @@ from vlmzoo.adapters import ADAPTERS
 from vlmzoo.config import RunConfig
 from vlmzoo.data.sources import SOURCES
 from vlmzoo.experience import EXPERIENCES
-from vlmzoo.zoo import load_card
+from vlmzoo.zoo import laid_over, load_card
 
 __all__ = ["in_small"]
 
@@ -75,9 +75,18 @@ def _model(model: dict[str, Any]) -> dict[str, Any]:
         kinds = [spec["type"] for spec in given["encoders"]]
         small["encoders"] = [spec for spec in small["encoders"] if spec["type"] in kinds]
         small["image_size"] = small["processor"]["image"]["size"]
-    if "chat_template" in given.get("processor", {}):
-        small["processor"] = {**small["processor"], "chat_template": given["processor"]["chat_template"]}
+    small["processor"] = laid_over(small["processor"], _processor(given.get("processor", {}), small["processor"]))
     return {**model, "name": None, "architecture": small}
+
+
+def _processor(given: dict[str, Any], small: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run changes in its card's processor, but for the tokenizer and for sizes, which are the model's."""
+    changed = {name: value for name, value in given.items() if name != "tokenizer"}
+    if "image" in changed:
+        changed["image"] = {name: value for name, value in changed["image"].items() if name != "size"}
+    if "pixels" in changed:
+        changed["pixels"] = {name: min(value, small["pixels"]["max"]) for name, value in changed["pixels"].items()}
+    return changed
 
 
 def _adapter(adapter: str | dict[str, Any]) -> str | dict[str, Any]:

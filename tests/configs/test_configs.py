@@ -1,10 +1,12 @@
 """Every file under configs/ is a config, opens with the command that runs it, and trains at tiny size."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.configs.miniatures import in_small
+from vlmzoo import build_model
 from vlmzoo.config import (
     AgentStudyConfig,
     AlignmentConfig,
@@ -120,6 +122,33 @@ def test_a_curriculum_has_as_many_steps_as_its_config_says(path):
     steps = steps_of_phases(run.experience, batch_size=batch_size)
     phase = run.experience.get("phase")
     assert run.num_steps == (sum(steps) if phase is None else steps[phase - 1])
+
+
+def models_of_all_configs():
+    """Every model that is named, once, with one of the configs that names it."""
+    found = {}
+    for path in FILES:
+        schema = schema_of(path)
+        if "model" in schema.model_fields:
+            model = load_config(path, ["model=owner/name"] if schema in SCHEMAS.values() else [], schema=schema).model
+            if model.path is None:
+                found.setdefault(model.model_dump_json(), (path, model))
+    return [pytest.param(model, id=path.relative_to(FOLDER).as_posix()) for path, model in found.values()]
+
+
+class ReachedError(Exception):
+    """Published weights were wanted: all that comes before is in order."""
+
+
+@pytest.mark.parametrize("model", models_of_all_configs())
+def test_every_model_of_a_config_is_built_or_its_published_weights_are_wanted(model, monkeypatch):
+    def fetch(repo, revision=None):
+        raise ReachedError(repo)
+
+    monkeypatch.setattr("vlmzoo.hub.download.fetch_model", fetch)
+    asked = pytest.raises(ReachedError) if model.pretrained else nullcontext()
+    with asked:
+        build_model(model, pretrained=model.pretrained, dtype=model.dtype, device="meta")
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.relative_to(FOLDER).as_posix())

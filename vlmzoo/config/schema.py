@@ -75,9 +75,11 @@ class ModelConfig(_Strict):
     path: str | None = None
     """A folder written by ``save_pretrained``, or a Hub id."""
     architecture: Spec | None = None
-    """``{family, encoder, projector, language_model, processor}``; beside ``name`` it overrides the card's."""
+    """``{family, encoder, projector, language_model, processor}``; beside ``name`` it is laid over the card's,
+    key by key; a block of another ``type`` is a new block."""
     pretrained: bool = False
-    """Whether to load the card's weights; an architecture spelt out always starts from scratch."""
+    """Whether to load the card's weights, of whose ``architecture`` then only the ``processor`` may be changed, the
+    tokenizer excepted; an architecture spelt out always starts from scratch."""
     revision: str | None = None
     """Branch, tag or commit on the Hub."""
     dtype: str = "auto"

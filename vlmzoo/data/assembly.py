@@ -12,7 +12,14 @@ from vlmzoo.data.tokenizers import TOKENIZERS
 from vlmzoo.errors import ConfigError
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["build_image_processor", "build_tokenizer", "channel_statistics", "chat_template", "make_processor"]
+__all__ = [
+    "build_image_processor",
+    "build_tokenizer",
+    "channel_statistics",
+    "chat_template",
+    "check_processor",
+    "make_processor",
+]
 
 _STATISTICS = {
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
@@ -97,6 +104,15 @@ def channel_statistics(given: str | Sequence[float], name: str, place: int) -> S
     return given
 
 
+def check_processor(spec: Mapping[str, Any]) -> None:
+    """Check a card's ``processor`` for all but its tokenizer, which may have to be fetched.
+
+    Raises:
+        ConfigError: if something is missing or unknown.
+    """
+    _parts(spec)
+
+
 def make_processor(
     spec: Mapping[str, Any], *, tokenizer: PreTrainedTokenizerBase, num_image_tokens: int
 ) -> VlmProcessor:
@@ -111,6 +127,11 @@ def make_processor(
     Raises:
         ConfigError: if something is missing or unknown.
     """
+    return VlmProcessor(tokenizer=tokenizer, num_image_tokens=num_image_tokens, **_parts(spec))
+
+
+def _parts(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a processor is made of beside its tokenizer."""
     unknown = set(spec) - set(_PROCESSOR_PARTS)
     if unknown:
         name = sorted(unknown)[0]
@@ -127,14 +148,8 @@ def make_processor(
         Tiling.of(tiling)
         if image_processor.crop_size["height"] != image_processor.crop_size["width"]:
             raise ConfigError(f"`tiling` needs a square `processor.image.size`, but it is {spec['image']['size']!r}.")
-    return VlmProcessor(
-        image_processor=image_processor,
-        tokenizer=tokenizer,
-        num_image_tokens=num_image_tokens,
-        chat_template=template,
-        tiling=tiling,
-        **({"pads_corner": True} if pads_corner else {}),
-    )
+    corner = {"pads_corner": True} if pads_corner else {}
+    return {"image_processor": image_processor, "chat_template": template, "tiling": tiling, **corner}
 
 
 def chat_template(name: str) -> str:

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 
 from vlmzoo.config.schema import ModelConfig
+from vlmzoo.data.assembly import check_processor
 from vlmzoo.errors import ConfigError
 from vlmzoo.models.adapter_specs import rehearse_adapters
-from vlmzoo.models.assembler import assemble_model, choose_dtype
+from vlmzoo.models.assembler import architecture_of, as_section, assemble_model, choose_dtype, published_name
 from vlmzoo.models.keys import KeyTable, key_table
 from vlmzoo.models.llava.keys import CLIP
+from vlmzoo.models.native.processing import ProcessorChange
 from vlmzoo.models.weights import load_into, read_shapes
 from vlmzoo.zoo import load_card
 from vlmzoo.zoo.card import Weights
@@ -56,18 +58,24 @@ def build_model(
     from vlmzoo.hub.download import fetch_model  # what only loading needs, and takes a second to import
     from vlmzoo.hub.load import load_model
 
-    name = model if isinstance(model, str) else _card_name(model)
+    name = _card_name(model)
     weights = load_card(name).weights
     if weights.repo is None:
         raise ConfigError(f"`{name}` is not a release: nobody has published weights of it. Leave `pretrained` out.")
-    wanted = [*(model.adapters if isinstance(model, ModelConfig) else ()), *adapters]
-    planned = assemble_model(name, device="meta", attn_implementation=attn_implementation)
+    given = as_section(model)
+    section = given if isinstance(given, ModelConfig) else ModelConfig(name=name)
+    wanted = [*section.adapters, *adapters]
+    bare = section.model_copy(update={"adapters": [], "pretrained": True})
+    planned = assemble_model(bare, device="meta", attn_implementation=attn_implementation)
     rehearse_adapters(wanted, planned.host_of(planned.config))
-    folder = fetch_model(weights.repo, revision=weights.revision)
-    if planned.family == "native":
-        return load_model(folder, adapters=wanted, quantization=quantization, **options)[0]
-    if quantization is not None:
+    if quantization is not None and planned.family != "native":
         raise ConfigError(f"`quantization` needs a native base, but `{name}` is a composed one; leave it out.")
+    change = _processor_change(name, bare, planned)
+    folder = fetch_model(weights.repo, revision=weights.revision)
+    if change is not None:
+        loaded = load_model(folder, adapters=wanted, quantization=quantization, **options)[0]
+        change.apply(loaded.processor)
+        return loaded
     load_into(
         planned,
         folder,
@@ -79,6 +87,19 @@ def build_model(
     if wanted:
         planned.attach_adapters(wanted)
     return planned.eval()
+
+
+def _processor_change(name: str, section: ModelConfig, planned: Any) -> ProcessorChange | None:
+    """Say how a native base's published processor is to differ; a composed one has its processor made to its spec.
+
+    Raises:
+        ConfigError: if the processor cannot be built.
+    """
+    published, wanted = (architecture_of(one)["processor"] for one in (name, section))
+    if planned.family == "native":
+        return ProcessorChange.between(published, wanted, planned.config)
+    check_processor(wanted)
+    return None
 
 
 def _encoder_beside(planned: Any, folder: Path, weights: Weights) -> list[tuple[Path, KeyTable]]:
@@ -94,16 +115,17 @@ def _encoder_beside(planned: Any, folder: Path, weights: Weights) -> list[tuple[
     return [(fetch_model(weights.encoder), CLIP)]
 
 
-def _card_name(model: Mapping[str, Any] | ModelConfig) -> str:
-    """Return the card's name of a ``model:`` section.
+def _card_name(model: str | Mapping[str, Any] | ModelConfig) -> str:
+    """Return the name of the card whose published weights a model takes.
 
     Raises:
-        ConfigError: if it has none, so that there are no published weights.
+        ConfigError: if there is none: no card is named, or more of it is changed than its processor.
     """
-    section = model if isinstance(model, ModelConfig) else ModelConfig(**model)
-    if section.name is None or section.architecture is not None:
+    name = published_name(model)
+    if name is None:
         raise ConfigError(
-            "`pretrained` needs the `name` of a card and nothing changed in it; an architecture spelt out has no "
-            "published weights and starts from scratch."
+            "`pretrained` needs the `name` of a card, and of its architecture only `processor` may be changed, the "
+            "tokenizer excepted; an architecture spelt out has no published weights: leave `pretrained` out, and it "
+            "starts from scratch."
         )
-    return section.name
+    return name

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from vlmzoo.config.merging import merge
 from vlmzoo.config.schema import ModelConfig
 from vlmzoo.data.assembly import build_tokenizer, make_processor
 from vlmzoo.errors import ConfigError
@@ -20,7 +21,7 @@ from vlmzoo.models.registration import register_auto_classes
 from vlmzoo.registry import nearest_hint
 from vlmzoo.zoo import load_card
 
-__all__ = ["architecture_of", "assemble_model", "build_processor", "choose_dtype"]
+__all__ = ["architecture_of", "as_section", "assemble_model", "build_processor", "choose_dtype", "published_name"]
 
 
 def assemble_model(
@@ -45,6 +46,7 @@ def assemble_model(
         ConfigError: if the architecture cannot be built, or cannot hold an adapter.
     """
     register_auto_classes()
+    model = as_section(model)
     architecture = architecture_of(model)
     if attn_implementation is not None:
         check_attention(attn_implementation, device)
@@ -70,34 +72,60 @@ def build_processor(model: str | Mapping[str, Any] | ModelConfig) -> Any:
     return assemble_model(model, device="meta").processor
 
 
+def as_section(model: str | Mapping[str, Any] | ModelConfig) -> str | Mapping[str, Any] | ModelConfig:
+    """Return a mapping that is a ``model:`` section as one, checked; anything else as it is."""
+    is_section = isinstance(model, Mapping) and {"name", "architecture"} & model.keys()
+    return ModelConfig.model_validate(model) if is_section else model
+
+
 def architecture_of(model: str | Mapping[str, Any] | ModelConfig) -> dict[str, Any]:
     """Return the architecture that a name, a ``model:`` section or a mapping stands for.
+
+    What a section spells out beside a ``name`` is laid over the card as a config is laid over its ``base``: key by key,
+    but a block of another ``type`` is a new block, and a list is replaced whole.
 
     Raises:
         ConfigError: if a part is missing or unknown.
         RegistryError: if the zoo has no such card, or no such family.
     """
+    model = as_section(model)
     if isinstance(model, str):
         architecture = _of_card(model)
     elif isinstance(model, ModelConfig):
         card = _of_card(model.name) if model.name else {}
-        architecture = {**card, **(model.architecture or {})}
-    elif {"name", "architecture"} & model.keys():
-        return architecture_of(ModelConfig(**model))
+        architecture = merge(card, model.architecture or {})
     else:
         architecture = dict(model)
     _check(architecture)
     return architecture
 
 
+def published_name(model: str | Mapping[str, Any] | ModelConfig) -> str | None:
+    """Return the name of the card whose published weights belong to a model; None if there is none.
+
+    They do where nothing but how pictures and texts are prepared differs from the card: the same blocks and tokenizer.
+
+    Raises:
+        RegistryError: if the zoo has no such card.
+    """
+    if isinstance(model, str):
+        return model
+    section = as_section(model)
+    if not isinstance(section, ModelConfig):
+        return None
+    if section.name is None or not section.architecture:
+        return section.name
+    card = _of_card(section.name)
+    changed = merge(card, section.architecture)
+    tokenizer = (changed.get("processor") or {}).get("tokenizer")
+    is_same = {**changed, "processor": card["processor"]} == card and tokenizer == card["processor"]["tokenizer"]
+    return section.name if is_same else None
+
+
 def _attach_published(built: Any, model: str | Mapping[str, Any] | ModelConfig) -> None:
     """Attach what a card's published model has beside its base; its tokens have rows in the published tables."""
-    if isinstance(model, Mapping) and {"name", "architecture"} & model.keys():
-        model = ModelConfig(**model)
-    if isinstance(model, ModelConfig):
-        name = None if model.architecture is not None else model.name
-    else:
-        name = model if isinstance(model, str) else None
+    is_changed = isinstance(model, ModelConfig) and model.architecture is not None and not model.pretrained
+    name = None if is_changed else published_name(model)
     card = None if name is None else load_card(name)
     if card is not None and card.adapters:
         built.attach_adapters(card.adapters, token_ids=card.token_ids)

@@ -1,6 +1,7 @@
 """Processors of native bases: transformers' own, taught to encode whole conversations."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.models.native.table import NATIVE, NativeBase, native_base
 from vlmzoo.registry import nearest_hint
 
-__all__ = ["build_native_processor", "finish_native_processor", "native_processor_class"]
+__all__ = ["ProcessorChange", "build_native_processor", "finish_native_processor", "native_processor_class"]
 
 
 @cache
@@ -40,28 +41,79 @@ def build_native_processor(
         config: of the model.
 
     Raises:
-        ConfigError: if a pixel budget makes no sense for the architecture.
+        ConfigError: if a pixel budget makes no sense for the architecture, or something is unknown.
     """
-    entry = native_base(config.model_type)
-    vision = config.vision_config  # type: ignore[attr-defined]
-    options: dict[str, Any] = {}
-    if entry.pixel_unit is not None:
-        pixels = spec.get("pixels", {})
-        budget = _pixel_budget(pixels, unit=vision.patch_size * vision.spatial_merge_size)
-        shape = {
-            "patch_size": vision.patch_size,
-            "temporal_patch_size": vision.temporal_patch_size,
-            "merge_size": vision.spatial_merge_size,
-        }
-        image_processor = _made(entry.image_processor, size=budget, **_statistics(pixels), **shape)
-        video_processor = _made(str(entry.video_processor), **shape)
-        options["video_processor"] = video_processor
-    elif config.model_type == "internvl":
-        image_processor, options = _internvl_parts(entry, spec, config)
-    else:
-        image_processor, options = _llava_parts(entry, spec, config)
+    image_processor, options = _image_parts(spec, config)
     built = native_processor_class(config.model_type)(image_processor=image_processor, tokenizer=tokenizer, **options)
     return finish_native_processor(built, config.model_type, template=spec.get("chat_template"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessorChange:
+    """How the processor that a model was published with is to differ.
+
+    Args:
+        image: fields of its image processor, and their new values.
+        chat_template: the new one; None leaves it.
+    """
+
+    image: Mapping[str, Any]
+    chat_template: str | None
+
+    @classmethod
+    def between(
+        cls, published: Mapping[str, Any], wanted: Mapping[str, Any], config: PreTrainedConfig
+    ) -> "ProcessorChange":
+        """Compare what two specs build, without a tokenizer.
+
+        Args:
+            published: the card's spec, as `build_native_processor` takes it.
+            wanted: the same with something laid over it.
+            config: of the model.
+
+        Raises:
+            ConfigError: if ``wanted`` cannot be built.
+        """
+        (before, _), (after, _) = _image_parts(published, config), _image_parts(wanted, config)
+        old = before.to_dict()
+        image = {
+            field: getattr(after, field)
+            for field, value in after.to_dict().items()
+            if field not in old or value != old[field]
+        }
+        old_name, name = published.get("chat_template"), wanted.get("chat_template")
+        return cls(image=image, chat_template=None if name in (None, old_name) else chat_template(str(name)))
+
+    def apply(self, processor: Any) -> None:
+        """Change a processor, and what it has beyond this stays."""
+        for name, value in self.image.items():
+            setattr(processor.image_processor, name, value)
+        if self.chat_template is not None:
+            processor.chat_template = self.chat_template
+
+
+def _image_parts(spec: Mapping[str, Any], config: Any) -> tuple[Any, dict[str, Any]]:
+    """Build the image processor, and the options that the processor takes beside it."""
+    entry = native_base(config.model_type)
+    kind = "pixels" if entry.pixel_unit is not None else "tiling" if config.model_type == "internvl" else "image"
+    known = (kind, "tokenizer", "chat_template")
+    for key in spec:
+        if key not in known:
+            raise ConfigError(f"`processor` of a `{config.model_type}` takes no `{key}`.{nearest_hint(key, known)}")
+    vision = config.vision_config
+    if kind == "tiling":
+        return _internvl_parts(entry, spec, config)
+    if kind == "image":
+        return _llava_parts(entry, spec, config)
+    pixels = spec.get("pixels", {})
+    budget = _pixel_budget(pixels, unit=vision.patch_size * vision.spatial_merge_size)
+    shape = {
+        "patch_size": vision.patch_size,
+        "temporal_patch_size": vision.temporal_patch_size,
+        "merge_size": vision.spatial_merge_size,
+    }
+    image_processor = _made(entry.image_processor, size=budget, **_statistics(pixels), **shape)
+    return image_processor, {"video_processor": _made(str(entry.video_processor), **shape)}
 
 
 def finish_native_processor(processor: Any, model_type: str, *, template: str | None = None) -> Any:
