@@ -1,6 +1,7 @@
 """The one call that restores everything that was saved, or fails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from vlmzoo.errors import CheckpointError
 from vlmzoo.hub.download import fetch_model
 from vlmzoo.hub.quantization import quantization_config
+from vlmzoo.models.adapter_specs import rehearse_adapters
 from vlmzoo.models.assembler import choose_dtype
 from vlmzoo.models.attention import check_attention
 from vlmzoo.models.layout import MANIFEST, Manifest
 from vlmzoo.models.native.modeling import native_class
 from vlmzoo.models.native.processing import finish_native_processor, native_processor_class
 from vlmzoo.models.native.table import NATIVE
-from vlmzoo.models.registration import register_auto_classes
+from vlmzoo.models.registration import composed_class, register_auto_classes
 
 __all__ = ["load_model"]
 
@@ -60,11 +62,16 @@ def load_model(
     options: dict[str, Any] = {"dtype": choose_dtype(dtype, device), "attn_implementation": attn_implementation}
     if quantization is not None:
         options["quantization_config"] = quantization_config(quantization, compute_dtype=options["dtype"])
-    base_folder = _base_of(folder)
+    with _told_of(path):
+        config: Any = AutoConfig.from_pretrained(folder)
+    model_type = config.model_type
+    manifest = Manifest.read(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
+    if adapters:
+        _rehearse(adapters, config, manifest)
+    base_folder = _base_of(manifest)
     if base_folder is not None:
         options["base_folder"] = base_folder
-    try:
-        model_type = AutoConfig.from_pretrained(folder).model_type
+    with _told_of(path):
         loaded: Any = _model_class(model_type).from_pretrained(
             folder,
             output_loading_info=True,
@@ -72,11 +79,6 @@ def load_model(
             **options,
         )
         processor = _load_processor(folder, model_type)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"`{path}` cannot be loaded: {reason}") from error
     model, report = loaded
     _check_report(report, path)
     model.attach_processor(processor)
@@ -87,11 +89,38 @@ def load_model(
     return model.eval(), processor
 
 
-def _base_of(folder: Path) -> Path | None:
+@contextmanager
+def _told_of(path: str | Path) -> Iterator[None]:
+    """Turn what transformers raises on a folder into one sentence.
+
+    Raises:
+        CheckpointError: with the reason.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"`{path}` cannot be loaded: {reason}") from error
+
+
+def _rehearse(adapters: Sequence[str | Mapping[str, Any]], config: Any, manifest: Manifest | None) -> None:
+    """Check new adapters against the base and the adapters of a folder, before any weight is read.
+
+    Raises:
+        ConfigError: if one cannot be attached.
+    """
+    model_type = config.model_type
+    model_class: Any = native_class(model_type) if model_type in NATIVE else composed_class(model_type)
+    if model_class is not None:  # of what is no base, loading says so
+        attached = {} if manifest is None else manifest.adapters
+        rehearse_adapters(adapters, model_class.host_of(config), attached=attached)
+
+
+def _base_of(manifest: Manifest | None) -> Path | None:
     """Return the folder of a base that lies elsewhere, fetched if it is on the Hub; None if the weights are here."""
-    if not (folder / MANIFEST).is_file():
-        return None
-    base = Manifest.read(folder / MANIFEST).base
+    base = None if manifest is None else manifest.base
     return None if base is None else _folder_of(base["path"], base.get("revision"))
 
 

@@ -10,7 +10,7 @@ from vlmzoo.adapters import ADAPTERS, Adapter, Host
 from vlmzoo.errors import ConfigError
 from vlmzoo.models.new_tokens import check_tokens
 
-__all__ = ["Spec", "adapter_specs", "check_adapters", "rehearse_adapters"]
+__all__ = ["Spec", "adapter_specs", "check_adapters", "check_labels", "rehearse_adapters"]
 
 Spec = Mapping[str, Any]
 
@@ -29,6 +29,17 @@ def adapter_specs(adapters: Sequence[str | Spec]) -> dict[str, dict[str, Any]]:
             raise ConfigError(f"Two adapters are called `{label}`; give one of them a `name` of its own.")
         specs[label] = spec
     return specs
+
+
+def check_labels(specs: Mapping[str, Spec], attached: Mapping[str, Spec]) -> None:
+    """Check that new adapters are called otherwise than those that a model has.
+
+    Raises:
+        ConfigError: if one is not.
+    """
+    taken = sorted(set(specs) & set(attached))
+    if taken:
+        raise ConfigError(f"This model already has an adapter called `{taken[0]}`; give the new one a `name`.")
 
 
 def check_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
@@ -50,13 +61,22 @@ def check_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
             build.check_host(host, **{name: value for name, value in spec.items() if name != "type"})
 
 
-def rehearse_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
+def rehearse_adapters(
+    adapters: Sequence[str | Spec], host: Host, *, attached: Mapping[str, Spec] | None = None
+) -> None:
     """Build adapters without memory and check them against each other, before any weight is read.
 
+    Args:
+        adapters: to attach anew.
+        host: the base.
+        attached: what it has already, by label.
+
     Raises:
-        ConfigError: if one cannot be built, the base cannot hold it, or two add the same token.
+        ConfigError: if one cannot be built, the base cannot hold it, or two have the same label or add the same token.
         RegistryError: if a name is unknown.
     """
-    check_adapters(adapters, host)
+    known, specs = dict(attached or {}), adapter_specs(adapters)
+    check_labels(specs, known)
+    check_adapters([*({"name": label, **spec} for label, spec in known.items()), *adapters], host)
     with torch.device("meta"):
-        check_tokens({label: ADAPTERS.build(spec, host=host) for label, spec in adapter_specs(adapters).items()})
+        check_tokens({label: ADAPTERS.build(spec, host=host) for label, spec in {**known, **specs}.items()})

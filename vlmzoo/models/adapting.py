@@ -10,8 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig
 
 from vlmzoo.adapters import ADAPTERS, Host
-from vlmzoo.errors import ConfigError
-from vlmzoo.models.adapter_specs import Spec, adapter_specs, check_adapters
+from vlmzoo.models.adapter_specs import Spec, adapter_specs, check_adapters, check_labels
 from vlmzoo.models.folder import FolderMixin
 from vlmzoo.models.generating import GeneratingMixin
 from vlmzoo.models.idle_encoder import IdleEncoderMixin
@@ -66,9 +65,7 @@ class AdapterMixin(FolderMixin, NewTokensMixin, PartsMixin, OutcomeMixin, Genera
         host = self.host_of(self.config)
         check_adapters(adapters, host)
         specs = adapter_specs(adapters)
-        taken = sorted(set(specs) & set(self.adapter_specs))
-        if taken:
-            raise ConfigError(f"This model already has an adapter called `{taken[0]}`; give the new one a `name`.")
+        check_labels(specs, self.adapter_specs)
         reference: Tensor = next(self.parameters())
         with torch.device(reference.device):
             built = {label: ADAPTERS.build(spec, host=host) for label, spec in specs.items()}

@@ -13,9 +13,14 @@ from vlmzoo.models.llava.modeling import LlavaVlm
 from vlmzoo.models.native.modeling import native_class
 from vlmzoo.models.native.table import NATIVE
 
-__all__ = ["register_auto_classes"]
+__all__ = ["composed_class", "register_auto_classes"]
 
 _COMPOSED = ((LlavaConfig, LlavaVlm, HeadlessLlava), (EagleConfig, EagleVlm, HeadlessEagle))
+
+
+def composed_class(model_type: str) -> Any | None:
+    """Return the class of a composed base by its configuration's ``model_type``; None if there is none."""
+    return next((model_class for config, model_class, _ in _COMPOSED if config.model_type == model_type), None)
 
 
 def register_auto_classes(*, with_native: bool = False) -> None:
