@@ -7,16 +7,19 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from vlmzoo.errors import ConfigError, RegistryError
 
-__all__ = ["PLUGIN_GROUP", "Entry", "Registry", "nearest_hint"]
+__all__ = ["PLUGIN_GROUP", "Entry", "NestedSpecs", "Registry", "nearest_hint"]
 
 PLUGIN_GROUP = "vlmzoo.plugins"
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Callable[..., Any])
+
+NestedSpecs: TypeAlias = Mapping[str, Callable[[Any], object]]
+"""What checks the arguments of a constructor that are specs themselves, by name: ``{"source": SOURCES.check}``."""
 
 
 def nearest_hint(name: str, candidates: Iterable[str]) -> str:
@@ -114,6 +117,9 @@ class Registry(Generic[T]):
     def check(self, spec: Mapping[str, Any], *, runtime: Iterable[str] = ()) -> Entry[T]:
         """Check a ``{type: name, …}`` mapping against the constructor's signature, building nothing.
 
+        A constructor whose arguments are specs themselves tells ``nested_specs``, so that a wrong name is found however
+        deep it stands.
+
         Args:
             spec: the mapping as read from YAML.
             runtime: names of arguments that will be given at build time.
@@ -137,7 +143,16 @@ class Registry(Generic[T]):
             inspect.signature(entry.build).bind(**arguments, **dict.fromkeys(runtime))
         except TypeError as error:
             raise ConfigError(f"{self.kind} `{entry.name}`: {error}.") from error
+        nested: NestedSpecs = getattr(entry.build, "nested_specs", {})
+        for name, check in nested.items():
+            if isinstance(arguments.get(name), (Mapping, list, tuple, str)):  # neither left out nor built already
+                check(arguments[name])
         return entry
+
+    def check_each(self, specs: Iterable[Mapping[str, Any]]) -> None:
+        """Check several specs, as ``check`` does."""
+        for spec in specs:
+            self.check(spec)
 
     def build(self, spec: Mapping[str, Any], **runtime: Any) -> T:
         """Build the object that a config describes.

@@ -21,11 +21,10 @@ from vlmzoo.config import (
 )
 from vlmzoo.config.files import read_config_file
 from vlmzoo.experience.curriculum import steps_of_phases
-from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.runs import train_run
 from vlmzoo.runs.agent_study import plan_agent_study
+from vlmzoo.runs.checking import check_agent_study, check_evaluation, check_run, check_study, check_sweep
 from vlmzoo.runs.journal import read_journal
-from vlmzoo.runs.policy import check_experience
 from vlmzoo.runs.study import plan_study
 from vlmzoo.runs.sweep import plan_arms
 
@@ -59,6 +58,8 @@ def test_every_config_is_valid(path):
     schema = schema_of(path)
     of_any_model = schema in SCHEMAS.values()  # which model is for the caller to say
     load_config(path, ["model=owner/name"] if of_any_model else [], schema=schema)
+    if schema is EvalConfig:
+        check_evaluation(load_config(path, ["model=owner/name"], schema=EvalConfig))
 
 
 OF_EACH_KIND = ("coco_2b", "pets_2b", "lisa_7b", "sft_aircraft_7b")
@@ -71,9 +72,7 @@ ALL_RUNS = [path for path in FILES if schema_of(path) is RunConfig]
 
 @pytest.mark.parametrize("path", ALL_RUNS, ids=lambda path: path.relative_to(FOLDER).as_posix())
 def test_every_run_gives_experience_and_objective_what_they_take(path):
-    run = load_config(path)
-    check_experience(run.experience)
-    OBJECTIVES.check(run.objective)
+    check_run(load_config(path))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +82,7 @@ def test_every_run_gives_experience_and_objective_what_they_take(path):
 )
 def test_every_sweep_can_be_planned(path):
     config = load_config(path, schema=SweepConfig)
+    check_sweep(config)
     arms = plan_arms(config)
     assert len(arms) == len(config.supervisions) * len(config.budgets) * len(config.seeds)
 
@@ -94,6 +94,7 @@ def test_every_sweep_can_be_planned(path):
 )
 def test_every_study_can_be_planned(path):
     config = load_config(path, schema=StudyConfig)
+    check_study(config)
     starts = 1 if config.start is None else 2
     assert len(plan_study(config)) == (len(config.arms) + starts - 1) * len(config.seeds)
 
@@ -105,6 +106,7 @@ def test_every_study_can_be_planned(path):
 )
 def test_every_study_of_an_agent_can_be_planned(path):
     config = load_config(path, schema=AgentStudyConfig)
+    check_agent_study(config)
     assert len(plan_agent_study(config)) == len(config.stages) * len(config.seeds)
 
 

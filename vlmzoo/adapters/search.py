@@ -79,6 +79,7 @@ class SearchAdapter(Adapter):
         ConfigError: if an option cannot be.
     """
 
+    special_tokens: Sequence[str] = ("[LOC]",)
     input_names: Sequence[str] = INPUT_NAMES
     hidden_layers: Sequence[int] = (-1,)
     loss_terms: Mapping[str, Mapping[str, Any]] = {

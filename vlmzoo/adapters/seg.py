@@ -86,6 +86,7 @@ class SegAdapter(Adapter):
         RegistryError: if there is no such decoder.
     """
 
+    special_tokens: Sequence[str] = ("[SEG]",)
     input_names: Sequence[str] = INPUT_NAMES
     hidden_layers: Sequence[int] = (-1,)
     loss_terms: Mapping[str, Mapping[str, Any]] = {

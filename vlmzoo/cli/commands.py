@@ -33,7 +33,9 @@ ConfigArgument = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides, e.g. optim.learning_rate=1e-4.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the config, print what it resolves to, and stop.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check the config with all its names, print what it resolves to, and stop.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 _WIDE = 140
 """Columns of a terminal that also holds the licences."""
@@ -126,6 +128,9 @@ def train(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
 
     checked = load_config(config, overrides or [])
     if dry_run:
+        from vlmzoo.runs.checking import check_run
+
+        check_run(checked)
         _print_config(checked)
         return
     from vlmzoo.runs import train_run
@@ -139,6 +144,9 @@ def sweep(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
 
     checked = load_config(config, overrides or [], schema=SweepConfig)
     if dry_run:
+        from vlmzoo.runs.checking import check_sweep
+
+        check_sweep(checked)
         _print_config(checked)
         return
     from vlmzoo.runs import sweep_run
@@ -152,6 +160,9 @@ def study(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
 
     checked = load_config(config, overrides or [], schema=StudyConfig)
     if dry_run:
+        from vlmzoo.runs.checking import check_study
+
+        check_study(checked)
         _print_config(checked)
         return
     from vlmzoo.runs import study_run
@@ -165,6 +176,9 @@ def agent_study(config: ConfigArgument, overrides: Overrides = None, dry_run: Dr
 
     checked = load_config(config, overrides or [], schema=AgentStudyConfig)
     if dry_run:
+        from vlmzoo.runs.checking import check_agent_study
+
+        check_agent_study(checked)
         _print_config(checked)
         return
     from vlmzoo.runs import agent_study_run
@@ -185,6 +199,9 @@ def evaluate(
 
     checked = load_config(config, overrides or [], schema=EvalConfig)
     if dry_run:
+        from vlmzoo.runs.checking import check_evaluation
+
+        check_evaluation(checked)
         _print_config(checked)
         return
     from vlmzoo.runs import evaluate_run

@@ -19,7 +19,7 @@ from vlmzoo.experience._curriculum_source import Cot, CurriculumSource
 from vlmzoo.experience._supervisions import Compat, PhasePlan, levels_of, plan_phases
 from vlmzoo.experience.supervised import SupervisedExperience
 from vlmzoo.outputs import Step
-from vlmzoo.registry import nearest_hint
+from vlmzoo.registry import NestedSpecs, nearest_hint
 
 __all__ = ["ALIGN_BUDGET", "CurriculumExperience", "steps_of", "steps_of_phases"]
 
@@ -75,6 +75,7 @@ class CurriculumExperience:
     """
 
     brings: ClassVar[str] = "answers"
+    nested_specs: ClassVar[NestedSpecs] = {"tasks": lambda tasks: _check_tasks(tasks)}
 
     def __init__(
         self,
@@ -179,6 +180,19 @@ def steps_of_phases(spec: Mapping[str, Any], *, batch_size: int) -> list[int]:
     return [steps_of(plan.total, batch_size=batch_size, compat=spec.get("compat")) for plan in plans]
 
 
+def _check_tasks(tasks: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    """Check the names of levels, and the tasks that stand there."""
+    for levels in [tasks] if isinstance(tasks, Mapping) else tasks:
+        if not isinstance(levels, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"`tasks` must be `{{simple: {{type: name, …}}, …}}` or several, but is {tasks!r} instead."
+            )
+        for level, task in levels.items():
+            if level not in _LEVELS:
+                raise ConfigError(f"`tasks` takes no `{level}`.{nearest_hint(level, _LEVELS)}")
+            TASKS.check(task)
+
+
 def _domains(
     tasks: Mapping[str, Any] | Sequence[Mapping[str, Any]], supervision: str, *, cot: Cot, cot_style: CotStyle
 ) -> list[dict[str, SyntheticTask]]:
@@ -187,9 +201,6 @@ def _domains(
     if not given:
         raise ConfigError("`tasks` must name at least one domain, but is empty instead.")
     for levels in given:
-        for level in levels:
-            if level not in _LEVELS:
-                raise ConfigError(f"`tasks` takes no `{level}`.{nearest_hint(level, _LEVELS)}")
         missing = [level for level in levels_of(supervision) if level not in levels]
         if missing:
             raise ConfigError(

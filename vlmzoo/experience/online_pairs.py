@@ -26,12 +26,18 @@ from vlmzoo.experience.pairs import check_preference, make_pair_collator
 from vlmzoo.objectives.contrasts import CONTRASTS
 from vlmzoo.objectives.preference import PreferenceObjective
 from vlmzoo.outputs import Batch, Step
+from vlmzoo.registry import NestedSpecs
+from vlmzoo.scoring.selections import SELECTIONS
 from vlmzoo.scoring.selections.queues import FifoQueue
+from vlmzoo.services.describers import DESCRIBERS
+from vlmzoo.services.judges import JUDGES
+from vlmzoo.services.negative_images import NEGATIVE_IMAGES
 from vlmzoo.services.pair_making.items import AskedPrompt, MadePair, Outcome
 from vlmzoo.services.pair_making.maker import OnImageFailure
 from vlmzoo.services.pair_making.pipeline import Pipeline
 from vlmzoo.services.pair_making.spool import Spool
-from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Sampling
+from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Sampling, check_engine
+from vlmzoo.services.verifiers import VERIFIERS
 from vlmzoo.types import Sample
 
 __all__ = ["OnlinePairsExperience"]
@@ -96,6 +102,17 @@ class OnlinePairsExperience:
     """
 
     brings: ClassVar[str] = "pairs"
+    nested_specs: ClassVar[NestedSpecs] = {
+        "source": SOURCES.check,
+        "judge": JUDGES.check,
+        "selection": SELECTIONS.check,
+        "describer": DESCRIBERS.check,
+        "images": NEGATIVE_IMAGES.check,
+        "verifiers": VERIFIERS.check_each,
+        "schedule": Schedule.parse,
+        "prompts": lambda options: _check_prompts(options),
+        "engine": check_engine,
+    }
 
     def __init__(
         self,
@@ -436,10 +453,14 @@ def _prompt_stream(source: Mapping[str, Any], processor: Any, options: Mapping[s
     Raises:
         ConfigError: if an option is unknown.
     """
-    unknown = set(options) - {"max_tokens", "on_too_long", "corrupt_limit"}
-    if unknown:
-        raise ConfigError(f"`prompts` takes max_tokens, on_too_long and corrupt_limit, but has {sorted(unknown)}, too.")
+    _check_prompts(options)
     lengths = LengthPolicy(max_tokens=options.get("max_tokens"), action=options.get("on_too_long", "refuse"))
     limit = float(options.get("corrupt_limit", 0.01))
     built = AnswersAsReferences(SOURCES.build(source))
     return PromptStream(built, processor, lengths=lengths, corrupt_limit=limit, seed=seed)
+
+
+def _check_prompts(options: Mapping[str, Any]) -> None:
+    unknown = set(options) - {"max_tokens", "on_too_long", "corrupt_limit"}
+    if unknown:
+        raise ConfigError(f"`prompts` takes max_tokens, on_too_long and corrupt_limit, but has {sorted(unknown)}, too.")

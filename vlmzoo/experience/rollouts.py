@@ -24,8 +24,9 @@ from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.objectives.policy_gradient import PolicyGradientObjective
 from vlmzoo.objectives.weighted_sum import terms_of
 from vlmzoo.outputs import Batch, Step
-from vlmzoo.services.rewards import RewardBench
-from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling
+from vlmzoo.registry import NestedSpecs
+from vlmzoo.services.rewards import RewardBench, check_rewards
+from vlmzoo.services.rollout import ROLLOUT_ENGINES, Policy, Prompt, Rollout, Sampling, check_engine
 from vlmzoo.types import Sample
 
 __all__ = ["RolloutsExperience"]
@@ -97,6 +98,13 @@ class RolloutsExperience:
     """
 
     brings: ClassVar[str] = "rewards"
+    nested_specs: ClassVar[NestedSpecs] = {
+        "source": SOURCES.check,
+        "rewards": check_rewards,
+        "sampling": lambda values: _sampling(values),
+        "prompts": lambda options: _check_prompts(options),
+        "engine": check_engine,
+    }
 
     def __init__(
         self,
@@ -128,7 +136,7 @@ class RolloutsExperience:
         self.max_draws = max_draws if on_zero_variance == "resample" else 1
         self.seed, self.policy = seed, policy
         self._check(on_zero_variance)
-        _refuse_waiting(processor)
+        self.check_tokens(getattr(processor, "adapter_tokens", ()))
         self.sampling = _sampling(sampling)
         self.options: dict[str, Any] = {"temperature": self.sampling.temperature, "return_entropy": with_entropy}
         self.rewards = RewardBench(rewards, timeout_s=reward_timeout_s, strict=strict_rewards)
@@ -163,6 +171,22 @@ class RolloutsExperience:
         for where, term in terms_of(OBJECTIVES.build(objective)).items():
             if isinstance(term, PolicyGradientObjective):
                 _check_term(spec, where, term)
+
+    @staticmethod
+    def check_tokens(tokens: Sequence[str]) -> None:
+        """Refuse a model whose adapters wait for tokens, before anything is built.
+
+        Args:
+            tokens: that its adapters add.
+
+        Raises:
+            ConfigError: if there are any: no completion brings targets for them along.
+        """
+        if tokens:
+            raise ConfigError(
+                f"Rollouts train no adapter that waits for a token, but the model has some ({', '.join(tokens)}): a "
+                "completion that says one brings no targets for it. Leave them out, or merge the model first."
+            )
 
     @staticmethod
     def updates_per_batch(spec: Mapping[str, Any], *, sequences_per_step: int) -> int:
@@ -446,10 +470,7 @@ def _prompt_stream(
     Raises:
         ConfigError: if an option is unknown.
     """
-    known = ("max_tokens", "on_too_long", "corrupt_limit", "balance", "keep_rows")
-    unknown = set(options) - set(known)
-    if unknown:
-        raise ConfigError(f"`prompts` takes {', '.join(known)}, but has {sorted(unknown)}, too.")
+    _check_prompts(options)
     lengths = LengthPolicy(max_tokens=options.get("max_tokens"), action=options.get("on_too_long", "refuse"))
     limit = float(options.get("corrupt_limit", 0.01))
     balance = options.get("balance")
@@ -465,10 +486,8 @@ def _prompt_stream(
     )
 
 
-def _refuse_waiting(processor: Any) -> None:
-    tokens = getattr(processor, "adapter_tokens", ())
-    if tokens:
-        raise ConfigError(
-            f"Rollouts train no adapter that waits for a token, but the model has some ({', '.join(tokens)}): a "
-            "completion that says one brings no targets for it. Leave them out, or merge the model first."
-        )
+def _check_prompts(options: Mapping[str, Any]) -> None:
+    known = ("max_tokens", "on_too_long", "corrupt_limit", "balance", "keep_rows")
+    unknown = set(options) - set(known)
+    if unknown:
+        raise ConfigError(f"`prompts` takes {', '.join(known)}, but has {sorted(unknown)}, too.")

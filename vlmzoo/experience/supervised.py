@@ -12,6 +12,7 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.experience import EXPERIENCES
 from vlmzoo.experience._passed_over import MAX_SKIPS_IN_A_ROW, CorruptRows, nothing_of_use
 from vlmzoo.outputs import Batch, Step
+from vlmzoo.registry import NestedSpecs
 
 __all__ = ["SupervisedExperience"]
 
@@ -59,6 +60,8 @@ class SupervisedExperience:
     Raises:
         ConfigError: if packing has no ``max_tokens`` to fill, or rows cannot be kept.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"source": SOURCES.check}
 
     brings: ClassVar[str] = "answers"
 

@@ -10,7 +10,7 @@ from vlmzoo.adapters import ADAPTERS, Adapter, Host
 from vlmzoo.errors import ConfigError
 from vlmzoo.models.new_tokens import check_tokens
 
-__all__ = ["Spec", "adapter_specs", "check_adapters", "check_labels", "rehearse_adapters"]
+__all__ = ["Spec", "adapter_specs", "check_adapter_specs", "check_adapters", "check_labels", "rehearse_adapters"]
 
 Spec = Mapping[str, Any]
 
@@ -42,11 +42,14 @@ def check_labels(specs: Mapping[str, Spec], attached: Mapping[str, Spec]) -> Non
         raise ConfigError(f"This model already has an adapter called `{taken[0]}`; give the new one a `name`.")
 
 
-def check_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
-    """Check adapters against a base, before any weight is read.
+def check_adapter_specs(adapters: Sequence[str | Spec]) -> dict[str, Any]:
+    """Check the specs of adapters by themselves, whatever the base.
+
+    Returns:
+        The constructor of each, by label.
 
     Raises:
-        ConfigError: if a spec is faulty, or the base cannot hold an adapter.
+        ConfigError: if a spec is faulty, two have the same label, or there is more than one LoRA.
         RegistryError: if a name is unknown.
     """
     specs = adapter_specs(adapters)
@@ -55,10 +58,20 @@ def check_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
         raise ConfigError(
             f"A model holds one `lora`, but {' and '.join(loras)} are asked for; give one more `targets`."
         )
-    for spec in specs.values():
-        build: Any = ADAPTERS.check(spec, runtime=("host",)).build
+    return {label: ADAPTERS.check(spec, runtime=("host",)).build for label, spec in specs.items()}
+
+
+def check_adapters(adapters: Sequence[str | Spec], host: Host) -> None:
+    """Check adapters against a base, before any weight is read.
+
+    Raises:
+        ConfigError: if a spec is faulty, or the base cannot hold an adapter.
+        RegistryError: if a name is unknown.
+    """
+    builds, specs = check_adapter_specs(adapters), adapter_specs(adapters)
+    for label, build in builds.items():
         if inspect.isclass(build) and issubclass(build, Adapter):
-            build.check_host(host, **{name: value for name, value in spec.items() if name != "type"})
+            build.check_host(host, **{name: value for name, value in specs[label].items() if name != "type"})
 
 
 def rehearse_adapters(

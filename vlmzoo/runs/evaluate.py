@@ -9,6 +9,7 @@ from rich.console import Console
 from vlmzoo.config import EvalConfig, dump_resolved
 from vlmzoo.evaluation import BenchmarkResult, evaluate_model, scores_table
 from vlmzoo.evaluation.lmms_tasks import evaluate_tasks, task_table
+from vlmzoo.runs.checking import check_evaluation
 from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.models import model_of
 from vlmzoo.runs.progress import RunProgress
@@ -33,6 +34,7 @@ def evaluate_run(config: EvalConfig, *, overwrite: bool = False) -> dict[str, Be
         CheckpointError: if the model cannot be loaded whole.
         MissingExtraError: if lmms-eval is to ask and is not installed.
     """
+    check_evaluation(config)
     folder = RunFolder(config.output_dir).ensure()
     model, processor = model_of(config.model, device="cuda" if torch.cuda.is_available() else "cpu")
     dump_resolved(config, folder.root)

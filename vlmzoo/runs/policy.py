@@ -51,8 +51,12 @@ def check_experience(spec: Mapping[str, Any]) -> None:
     EXPERIENCES.check(spec, runtime=(*_COMMON, *(name for name in ("policy", "run_dir") if _takes(spec, name))))
 
 
-def check_objective(config: RunConfig) -> None:
-    """See whether the objective can learn from what the experience brings; after the processes have joined.
+def check_objective(config: RunConfig, *, knows_ranks: bool = True) -> None:
+    """See whether the objective can learn from what the experience brings.
+
+    Args:
+        config: of the run.
+        knows_ranks: whether the processes have joined; without them nobody knows how many updates a batch serves.
 
     Raises:
         ConfigError: if a term learns from something else, none learns from it, the experience says that it does not
@@ -65,7 +69,7 @@ def check_objective(config: RunConfig) -> None:
     check = getattr(build, "check_objective", None)
     if check is not None:
         check(spec, config.objective)
-    if hasattr(build, "updates_per_batch"):
+    if knows_ranks and hasattr(build, "updates_per_batch"):
         per_step = config.micro_batch_size * config.accumulation_steps * world_size()
         _check_updates(build.updates_per_batch(spec, sequences_per_step=per_step), terms)
 

@@ -27,6 +27,7 @@ from vlmzoo.models.adapting import AdapterMixin
 from vlmzoo.models.assembler import choose_dtype
 from vlmzoo.models.packed import enable_packing
 from vlmzoo.objectives import OBJECTIVES, Objective
+from vlmzoo.runs.checking import check_run
 from vlmzoo.runs.checkpointing import Checkpointer
 from vlmzoo.runs.conclude import conclude
 from vlmzoo.runs.efficiency import checkpoint_activations, compile_model, forecast_sentence, keep_features
@@ -35,7 +36,7 @@ from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.memory import keep_freed_memory
 from vlmzoo.runs.models import model_of
 from vlmzoo.runs.optim import make_schedule, parameter_groups
-from vlmzoo.runs.policy import RunPolicy, build_experience, check_experience, check_objective, frozen_copy
+from vlmzoo.runs.policy import RunPolicy, build_experience, check_objective, frozen_copy
 from vlmzoo.runs.recorder import recorded
 from vlmzoo.runs.resume import Beginning, begin
 from vlmzoo.runs.signals import StopRequest
@@ -71,7 +72,9 @@ def train_run(config: RunConfig) -> TrainedRun:
         MemoryLimitError: if a step does not fit into memory.
         MissingExtraError: if deepspeed is not installed.
     """
-    _check_names(config)
+    check_run(config)
+    for benchmark in config.evaluation.values():
+        BENCHMARKS.build(benchmark)
     join_processes()
     check_objective(config)
     folder = RunFolder(config.output_dir).ensure()
@@ -114,11 +117,6 @@ def _train(
         compile_model(model)
     frozen = frozen_copy(config.experience, model)
     engine = _engine_of(config, model, device, folder)
-    if config.evaluate_every and engine.stage == 3:
-        raise ConfigError(
-            f"`evaluate_every` must be 0 under ZeRO-3, but is {config.evaluate_every} instead: one rank alone cannot "
-            "run a model that is split over all. Evaluate at the end, or train with `deepspeed: zero2`."
-        )
     experience = build_experience(config, processor=processor, policy=RunPolicy(engine, frozen))
     _check_length(config, experience)
     objective = _objective_of(config, model)
@@ -165,14 +163,6 @@ def _tell(sentence: str) -> None:
 
 def _skip(*args: Any, **kwargs: Any) -> None:
     """Leave the writing to rank 0."""
-
-
-def _check_names(config: RunConfig) -> None:
-    """Check all specs against their registries before anything is built."""
-    check_experience(config.experience)
-    OBJECTIVES.check(config.objective)
-    for benchmark in config.evaluation.values():
-        BENCHMARKS.build(benchmark)
 
 
 def _check_length(config: RunConfig, experience: Experience) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.scoring import SCORES
 from vlmzoo.services.judged_reward import JudgedReward
-from vlmzoo.services.judges import JudgeItem
+from vlmzoo.services.judges import JUDGES, JudgeItem
 
-__all__ = ["RewardBench", "Rewarded"]
+__all__ = ["RewardBench", "Rewarded", "check_rewards"]
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +146,22 @@ class RewardBench:
         logger.warning("%s; it counts as 0.", sentence)
         faults[f"{kind}/{name}"] += 1
         return 0.0
+
+
+def check_rewards(rewards: Sequence[Mapping[str, Any]]) -> None:
+    """Check the specs of rewards by name, building nothing and asking no judge.
+
+    Raises:
+        ConfigError: if one has arguments that it does not take.
+        RegistryError: if there is no such score or judge.
+    """
+    for spec in rewards:
+        if not isinstance(spec, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"`rewards` must be a list of `{{type: name, …}}`, but holds {spec!r} instead.")
+        if spec.get("type") == "judge":
+            JUDGES.check(spec.get("judge", {}))
+        else:
+            SCORES.check({key: value for key, value in spec.items() if key not in ("name", "weight")})
 
 
 def _judged_reward(spec: Mapping[str, Any]) -> JudgedReward:

@@ -18,7 +18,7 @@ from vlmzoo.zoo import list_models
 
 RUN = """\
 model: llava-1.5-7b
-experience: {type: supervised}
+experience: {type: supervised, source: {type: shape_cards}}
 optim: {learning_rate: 1e-3}
 num_steps: 20
 output_dir: runs/test

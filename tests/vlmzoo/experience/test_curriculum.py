@@ -239,6 +239,7 @@ def test_targets_shrink_over_a_run_that_internalises(processor):
         ({"tasks": {"simple": TASKS["simple"]}}, "must have `hard` for supervision `mix_plus`, but has simple"),
         ({"tasks": {**TASKS, "hrd": {}}}, "`tasks` takes no `hrd`. Did you mean `hard`"),
         ({"tasks": []}, "at least one domain"),
+        ({"tasks": "simple"}, "`tasks` must be .*but is 'simple' instead"),
         ({"cot": "some"}, "`cot` must be true, false or `internalised`, but is 'some'"),
         ({"cot_style": "plain"}, "`cot_style` must be one of `standard`.*but is 'plain'"),
         ({"phase": 2}, "`phase` must be from 1 to 1, the phases of `mix_plus`, but is 2"),

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.sources import SOURCES, RowError, Source
 from vlmzoo.data.sources._located import locate_turn
 from vlmzoo.data.sources._tiny import TINY
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.types import Message, Sample
 
 __all__ = ["LocatedMaskSource"]
@@ -23,6 +24,8 @@ class LocatedMaskSource:
     Args:
         source: ``{type: refer_seg | paco_lvis | …}``, one whose samples have a mask and a phrase for each turn.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"source": SOURCES.check}
 
     def __init__(self, *, source: Mapping[str, Any]) -> None:
         self.source: Source = SOURCES.build(source)

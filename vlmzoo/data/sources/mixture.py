@@ -8,13 +8,13 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.sources import SOURCES, STRETCH
 from vlmzoo.data.sources._shuffle import shuffled
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.errors import ConfigError
-from vlmzoo.registry import nearest_hint
+from vlmzoo.registry import NestedSpecs, nearest_hint
 from vlmzoo.types import Sample
 
 __all__ = ["MixtureSource"]
@@ -51,6 +51,8 @@ class MixtureSource:
     Raises:
         ConfigError: if an entry is incomplete, a weight is negative or vanishing, or two names are equal.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"sources": lambda entries: _check_entries(entries)}
 
     def __init__(self, *, sources: Sequence[Mapping[str, Any]], seed: int = 0, size: int | None = None) -> None:
         if size is not None and size < 1:
@@ -143,6 +145,12 @@ def _whole(weights: Sequence[Fraction]) -> list[int]:
         raise ConfigError("`sources` of a mixture must have at least one of positive `weight`, but have none.")
     factor = math.lcm(*(weight.denominator for weight in weights))
     return [int(weight * factor) for weight in weights]
+
+
+def _check_entries(entries: Sequence[Mapping[str, Any]]) -> None:
+    for number, entry in enumerate(entries):
+        _checked_weight(entry, number)
+        SOURCES.check(entry["source"])
 
 
 def _checked_weight(entry: Mapping[str, Any], number: int) -> Fraction:

@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.sources import SOURCES, STRETCH
 from vlmzoo.data.synthetic import KINDS, TASKS, Kind
 from vlmzoo.data.synthetic._checks import chain_options
 from vlmzoo.errors import ConfigError
-from vlmzoo.registry import nearest_hint
+from vlmzoo.registry import NestedSpecs, nearest_hint
 from vlmzoo.types import Sample
 
 __all__ = ["SyntheticSource"]
@@ -45,6 +45,8 @@ class SyntheticSource:
         ConfigError: if ``size`` is not positive, a kind is unknown, no weight is positive, the phases are out of order,
             or the task has no such chain of thought.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"task": TASKS.check}
 
     def __init__(
         self,

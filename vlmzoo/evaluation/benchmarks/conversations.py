@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.conversations import prompt_of, text_of
 from vlmzoo.data.sources import SOURCES, Source
 from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
-from vlmzoo.scoring import SCORES, Score
+from vlmzoo.registry import NestedSpecs
+from vlmzoo.scoring import SCORES, Score, check_scores
 from vlmzoo.types import Sample
 
 __all__ = ["ConversationsBenchmark"]
@@ -34,6 +35,8 @@ class ConversationsBenchmark:
     Raises:
         ConfigError: if the source is too short.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"source": SOURCES.check, "score": check_scores}
 
     source: Mapping[str, Any]
     num_questions: int

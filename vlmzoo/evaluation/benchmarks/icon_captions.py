@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.data.icons import icons_in
@@ -10,6 +10,7 @@ from vlmzoo.data.sources import SOURCES, Source
 from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._described import RatioBenchmark
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.types import Sample
 
 __all__ = ["IconCaptionsBenchmark"]
@@ -33,6 +34,8 @@ class IconCaptionsBenchmark(RatioBenchmark):
     Raises:
         ConfigError: if there are too few scenes.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"source": SOURCES.check}
 
     source: Mapping[str, Any]
     num_questions: int

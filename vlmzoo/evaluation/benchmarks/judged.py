@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from vlmzoo.data.conversations import words_of
 from vlmzoo.data.images import load_image
@@ -16,6 +16,7 @@ from vlmzoo.data.sources import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._described import RatioBenchmark
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.scoring.judging import read_rating, read_score_pair
 from vlmzoo.services.chat import CHAT_CLIENTS, ChatClient, ChatRequest, filled
 from vlmzoo.types import ImageLike, Sample, user
@@ -48,6 +49,8 @@ class MmhalBenchmark(RatioBenchmark):
     Raises:
         DataError: if the template cannot be read.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"judge": CHAT_CLIENTS.check}
 
     template: str
     image_folder: str
@@ -162,6 +165,8 @@ class LlavaBenchWildBenchmark(RatioBenchmark):
     Raises:
         DataError: if a file cannot be read.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"judge": CHAT_CLIENTS.check}
 
     root: str
     rules: str

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -21,6 +21,7 @@ from vlmzoo.data.sources import TINY
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._described import RatioBenchmark
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.scoring.chair import ChairCounts, ObjectVocabulary, count_objects, read_object_list
 from vlmzoo.scoring.hallucination import object_f1
 from vlmzoo.services.chat import CHAT_CLIENTS, ChatClient, ChatRequest, filled
@@ -65,6 +66,8 @@ class ObjectHalBenchmark(RatioBenchmark):
         ConfigError: if ``num_questions`` is out of range.
         DataError: if a file cannot be read.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"extractor": CHAT_CLIENTS.check}
 
     questions_file: str
     image_folder: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.data.sources import SOURCES, TINY, Source
@@ -12,6 +12,7 @@ from vlmzoo.evaluation.generation import complete
 from vlmzoo.evaluation.records import Generation, generation_of
 from vlmzoo.evaluation.same_or_not import scores_of, summarise_answers
 from vlmzoo.models.comparing import yes_no_log_odds
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.scoring.answer_tag import COUNTS, YES_NO, AnswerParser, is_pair
 from vlmzoo.scoring.statistics import Interval
 from vlmzoo.types import Sample
@@ -44,6 +45,8 @@ class SameOrNotBenchmark:
     Raises:
         ConfigError: if the source is too short.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"source": SOURCES.check}
 
     source: Mapping[str, Any]
     num: int | None = None

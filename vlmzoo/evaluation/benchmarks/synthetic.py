@@ -3,13 +3,14 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.data.synthetic import TASKS
 from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
-from vlmzoo.scoring import SCORES, Score
+from vlmzoo.registry import NestedSpecs
+from vlmzoo.scoring import SCORES, Score, check_scores
 from vlmzoo.types import Sample, assistant
 
 __all__ = ["SyntheticBenchmark", "derangement"]
@@ -46,6 +47,8 @@ class SyntheticBenchmark:
         ConfigError: if ``num_questions`` is too small, there is no image to swap, a score is named twice, or another
             kind is to begin with a conversion.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"task": TASKS.check, "score": check_scores}
 
     task: Mapping[str, Any]
     kind: str

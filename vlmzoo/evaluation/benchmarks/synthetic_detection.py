@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.data.synthetic import TASKS
 from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS
 from vlmzoo.evaluation.detecting import DetectionBenchmark
+from vlmzoo.registry import NestedSpecs
+from vlmzoo.scoring import check_scores
 from vlmzoo.types import Sample
 
 __all__ = ["SyntheticDetectionBenchmark"]
@@ -37,6 +39,8 @@ class SyntheticDetectionBenchmark(DetectionBenchmark):
     Raises:
         ConfigError: if the task's samples name no category.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"task": TASKS.check, "score": check_scores}
 
     task: Mapping[str, Any]
     num_questions: int

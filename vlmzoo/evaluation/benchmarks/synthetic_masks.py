@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.data.synthetic import TASKS
@@ -10,6 +10,7 @@ from vlmzoo.errors import ConfigError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS
 from vlmzoo.evaluation.benchmarks.synthetic import derangement
 from vlmzoo.evaluation.segmentation import MaskBenchmark
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.types import Message, Sample
 
 __all__ = ["SyntheticMaskBenchmark"]
@@ -40,6 +41,8 @@ class SyntheticMaskBenchmark(MaskBenchmark):
     Raises:
         ConfigError: if the task's samples have not one mask each, or an option is unknown.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"task": TASKS.check}
 
     task: Mapping[str, Any]
     num_questions: int

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.conversations import prompt_of
 from vlmzoo.data.sources import SOURCES, TINY, Source
 from vlmzoo.errors import ConfigError, DataError
 from vlmzoo.evaluation.benchmarks import BENCHMARKS, Expected
 from vlmzoo.evaluation.benchmarks._released import Template, check_template, in_template
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.scoring import SCORES, Score
 from vlmzoo.types import Sample
 
@@ -40,6 +41,8 @@ class VirftClassificationBenchmark:
         ConfigError: if an option is unknown, or the source has no end or too few rows.
         DataError: if the file of labels cannot be read.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"source": SOURCES.check}
 
     source: Mapping[str, Any]
     classes: str | Sequence[str] = ()

@@ -1,9 +1,10 @@
 """A language model as describer, asked in the released words of OViP."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from vlmzoo.data.prompts import load_prompts
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.services.chat import CHAT_CLIENTS, ChatClient, ChatReply, ChatRequest, filled
 from vlmzoo.services.describers import DESCRIBERS, DescribeItem, Description
 
@@ -22,6 +23,8 @@ class ChatDescriber:
     Raises:
         ConfigError: if the client cannot be built.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"client": CHAT_CLIENTS.check}
 
     def __init__(self, *, client: Mapping[str, Any] | ChatClient) -> None:
         self.client: ChatClient = CHAT_CLIENTS.build(client) if isinstance(client, Mapping) else client

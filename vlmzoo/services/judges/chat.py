@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from vlmzoo.data.prompts import load_prompts
 from vlmzoo.errors import ConfigError
+from vlmzoo.registry import NestedSpecs
 from vlmzoo.scoring.judging import read_score
 from vlmzoo.services.chat import CHAT_CLIENTS, ChatClient, ChatReply, ChatRequest, filled
 from vlmzoo.services.judges import JUDGES, JudgeItem, Verdict
@@ -38,6 +39,8 @@ class ChatJudge:
     Raises:
         ConfigError: if an option makes no sense, or the client cannot be built.
     """
+
+    nested_specs: ClassVar[NestedSpecs] = {"client": CHAT_CLIENTS.check}
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ __all__ = [
     "Rollout",
     "RolloutEngine",
     "Sampling",
+    "check_engine",
     "check_temperature",
     "short_seed",
 ]
@@ -147,3 +148,13 @@ class RolloutEngine(Protocol):
 
 
 ROLLOUT_ENGINES: Registry[RolloutEngine] = Registry("rollout engine", "vlmzoo.services.rollout")
+
+
+def check_engine(spec: Mapping[str, Any]) -> None:
+    """Check the spec of a rollout engine, building nothing.
+
+    Raises:
+        ConfigError: if it has arguments that the engine does not take.
+        RegistryError: if there is no such engine.
+    """
+    ROLLOUT_ENGINES.check(spec, runtime=("policy", "processor", "sampling"))

@@ -1,0 +1,133 @@
+"""What a configuration alone decides, checked before anything is built or read: at the start and in dry runs.
+
+What takes seconds to import is imported where a configuration has something of it, so that a dry run stays quick.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vlmzoo.config import AgentStudyConfig, EvalConfig, ModelConfig, RunConfig, StudyConfig, SweepConfig
+from vlmzoo.data.sources import SOURCES
+from vlmzoo.errors import ConfigError
+from vlmzoo.experience import EXPERIENCES
+from vlmzoo.integrations.deepspeed import load_deepspeed_json
+from vlmzoo.objectives import OBJECTIVES
+from vlmzoo.runs.policy import check_experience, check_objective
+from vlmzoo.zoo import load_card
+
+__all__ = ["check_agent_study", "check_evaluation", "check_run", "check_study", "check_sweep"]
+
+
+def check_run(config: RunConfig) -> None:
+    """Check all names and all that must fit together, on whatever number of ranks the run will have.
+
+    Raises:
+        ConfigError: if something is unknown, missing or does not fit; naming it.
+        RegistryError: if a name is unknown.
+    """
+    _check_model(config.model)
+    check_experience(config.experience)
+    OBJECTIVES.check(config.objective)
+    _check_benchmarks(config.evaluation)
+    _check_waiting(config)
+    _check_evaluate_every(config)
+    check_objective(config, knows_ranks=False)
+
+
+def check_evaluation(config: EvalConfig) -> None:
+    """Check the model's and the benchmarks' names and options.
+
+    Raises:
+        ConfigError: if something is unknown or missing; naming it.
+        RegistryError: if a name is unknown.
+    """
+    _check_model(config.model)
+    _check_benchmarks(config.benchmarks)
+
+
+def check_sweep(config: SweepConfig) -> None:
+    """Check every run of a sweep.
+
+    Raises:
+        ConfigError: if the sweep cannot be planned, or a run is faulty.
+        RegistryError: if a name is unknown.
+    """
+    from vlmzoo.runs.sweep import plan_arms
+
+    for arm in plan_arms(config):
+        for run in arm.runs:
+            check_run(run)
+
+
+def check_study(config: StudyConfig) -> None:
+    """Check every run of a study, and what its pairs are made of.
+
+    Raises:
+        ConfigError: if the study cannot be planned, or a run is faulty.
+        RegistryError: if a name is unknown.
+    """
+    from vlmzoo.runs.study import plan_study
+
+    for run in plan_study(config):
+        check_run(run.config)
+        if run.pairs is not None:
+            SOURCES.check(run.pairs.source)
+
+
+def check_agent_study(config: AgentStudyConfig) -> None:
+    """Check every training of a study of an agent.
+
+    Raises:
+        ConfigError: if the study cannot be planned, or a run is faulty.
+        RegistryError: if a name is unknown.
+    """
+    from vlmzoo.runs.agent_study import plan_agent_study
+
+    for stage in plan_agent_study(config):
+        check_run(stage.config)
+
+
+def _check_model(config: ModelConfig) -> None:
+    if config.name is not None:
+        load_card(config.name)
+    if config.adapters:
+        from vlmzoo.models.adapter_specs import check_adapter_specs
+
+        check_adapter_specs(config.adapters)
+
+
+def _check_benchmarks(benchmarks: Mapping[str, Any]) -> None:
+    if benchmarks:
+        from vlmzoo.evaluation import BENCHMARKS
+
+        BENCHMARKS.check_each(benchmarks.values())
+
+
+def _check_waiting(config: RunConfig) -> None:
+    """Ask an experience whether it trains adapters that wait for a token, as far as the configuration names them."""
+    check: Any = getattr(EXPERIENCES.entry(config.experience["type"]).build, "check_tokens", None)
+    if check is None:
+        return
+    name = config.model.name if config.model.architecture is None else None
+    published = [] if name is None else load_card(name).adapters
+    if adapters := [*published, *config.model.adapters]:
+        check(_tokens_of(adapters))
+
+
+def _tokens_of(adapters: Sequence[str | Mapping[str, Any]]) -> list[str]:
+    """Return the token that each adapter waits for, if it waits for one."""
+    from vlmzoo.models.adapter_specs import adapter_specs, check_adapter_specs
+
+    specs = adapter_specs(adapters)
+    waiting = {label: build.special_tokens for label, build in check_adapter_specs(adapters).items()}
+    return [str(specs[label].get("token", tokens[0])) for label, tokens in waiting.items() if tokens]
+
+
+def _check_evaluate_every(config: RunConfig) -> None:
+    """Refuse to evaluate along the way where no rank has the whole model."""
+    zero: Any = load_deepspeed_json(config.deepspeed).get("zero_optimization", {})
+    if config.evaluate_every and isinstance(zero, Mapping) and zero.get("stage") == 3:
+        raise ConfigError(
+            f"`evaluate_every` must be 0 under ZeRO-3, but is {config.evaluate_every} instead: one rank alone cannot "
+            "run a model that is split over all. Evaluate at the end, or train with `deepspeed: zero2`."
+        )
