@@ -148,9 +148,8 @@ def _whole(weights: Sequence[Fraction]) -> list[int]:
 
 
 def _check_entries(entries: Sequence[Mapping[str, Any]]) -> None:
-    for number, entry in enumerate(entries):
-        _checked_weight(entry, number)
-        SOURCES.check(entry["source"])
+    _whole([_checked_weight(entry, number) for number, entry in enumerate(entries)])
+    SOURCES.check_each(entry["source"] for entry in entries)
 
 
 def _checked_weight(entry: Mapping[str, Any], number: int) -> Fraction:

@@ -160,20 +160,27 @@ def test_a_corrupt_row_is_the_fault_of_its_own_position_alone(tmp_path):
     assert faults == 1
 
 
+PLAIN = {"type": "shape_cards"}
+
+
 @pytest.mark.parametrize(
     ("sources", "options", "match"),
     [
         ([], {}, "at least one of positive `weight`"),
-        ([{"weight": 0, "source": {}}], {}, "at least one of positive `weight`"),
-        ([{"weight": -1, "source": {}}], {}, r"`sources.0.weight` must be zero or more, but is -1"),
-        ([{"weight": float("inf"), "source": {}}], {}, "must be zero or more, but is inf"),
-        ([{"weight": True, "source": {}}], {}, "must be zero or more, but is True"),
+        ([{"weight": 0, "source": PLAIN}], {}, "at least one of positive `weight`"),
+        ([{"weight": -1, "source": PLAIN}], {}, r"`sources.0.weight` must be zero or more, but is -1"),
+        ([{"weight": float("inf"), "source": PLAIN}], {}, "must be zero or more, but is inf"),
+        ([{"weight": True, "source": PLAIN}], {}, "must be zero or more, but is True"),
         ([{"weight": 1}], {}, r"`sources.0` must have `weight` and `source`, but has weight"),
-        ([{"wieght": 1, "source": {}}], {}, r"`sources.0` takes no `wieght`. Did you mean `weight`"),
+        ([{"wieght": 1, "source": PLAIN}], {}, r"`sources.0` takes no `wieght`. Did you mean `weight`"),
         (["llava_json"], {}, r"`sources.0` must be `{weight, source}`, but is 'llava_json'"),
-        ([{"weight": 1, "source": {}, "name": "a"}] * 2, {}, "must be its own, but they are a, a"),
-        ([{"weight": 1, "source": {}}], {"size": 0}, "`size` must be positive, but is 0"),
-        ([{"weight": 1, "source": {}}, {"weight": 1e-9, "source": {}}], {}, "must be at least 1 in 100,000 of all"),
+        ([{"weight": 1, "source": PLAIN, "name": "a"}] * 2, {}, "must be its own, but they are a, a"),
+        ([{"weight": 1, "source": PLAIN}], {"size": 0}, "`size` must be positive, but is 0"),
+        (
+            [{"weight": 1, "source": PLAIN}, {"weight": 1e-9, "source": PLAIN}],
+            {},
+            "must be at least 1 in 100,000 of all",
+        ),
         ([{"weight": 1, "source": {}}], {}, "A source must be a mapping with a `type`"),
     ],
 )
