@@ -1,6 +1,9 @@
 """Every file under configs/ is a config, opens with the command that runs it, and trains at tiny size."""
 
+import re
+import shlex
 from contextlib import nullcontext
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -172,6 +175,44 @@ def test_the_steps_of_eagle_follow_one_another_at_tiny_size(tmp_path, monkeypatc
     for name in ("prealign_clip", "prealign_convnext", "stage1", "stage2"):
         folder = train_run(load_config(f"tiny/eagle/{name}", ["num_steps=4", "report_to=[]"])).folder
         assert len(read_journal(folder.journal)) == 4
+
+
+COMMAND = re.compile(
+    r"(python eval/\w+\.py|deepspeed(?: --\w+ \d+)? training/train\.py|"
+    r"vlmzoo [a-z-]+(?: mia)?|make (?:reproduce|quickstart))"
+    r"(?: (.*?))?\)?(?:`|\s{2,}|$)",
+    re.MULTILINE,
+)
+PROGRAMS = {
+    "python eval/evaluate.py": EvalConfig,
+    "python eval/audit.py": AuditConfig,
+    "python eval/gradient_alignment.py": AlignmentConfig,
+    "vlmzoo sweep": SweepConfig,
+    "vlmzoo study": StudyConfig,
+    "vlmzoo data mia": MiaConfig,
+    "vlmzoo train": RunConfig,
+}
+
+
+def commands_of(path):
+    """The program, its arguments and the schema of each command in the lines that a config opens with."""
+    head = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    for program, rest in COMMAND.findall("\n".join(head)):
+        yield program, shlex.split(rest), RunConfig if program.startswith("deepspeed") else PROGRAMS.get(program)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())
+def test_the_commands_that_a_config_opens_with_are_understood(path):
+    commands = list(commands_of(path))
+    assert commands and all(
+        schema is not None or program.startswith(("make", "vlmzoo serve")) for program, _, schema in commands
+    )
+    for program, words, schema in commands:
+        if schema is not None:
+            load_config([*takewhile(lambda word: not word.startswith("--"), words)], schema=schema)
+        elif program.startswith("make"):
+            names = [word.removeprefix("NAME=") for word in words if word.startswith("NAME=")]
+            assert all((FOLDER / "reproduce" / f"{name}.yaml").is_file() for name in names)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(FOLDER).as_posix())

@@ -31,7 +31,8 @@ def merge(below: Any, above: Any, annotation: Any = None) -> Any:
     """Return ``below`` with ``above`` laid over it, key by key; neither is changed.
 
     In an open ``{type: …}`` mapping, another ``type`` means other arguments: what lay below is dropped. A list is
-    replaced whole, unless ``above`` addresses its elements by index (``{"0": …}``, from a dotted override).
+    replaced whole, unless ``above`` addresses its elements by index (``{"0": …}``, from a dotted override). Where a
+    schema says in ``displaced`` what excludes what, the later goes before: a ``path`` replaces a model's ``name``.
 
     Args:
         below: what a base or a file says.
@@ -48,9 +49,10 @@ def merge(below: Any, above: Any, annotation: Any = None) -> Any:
     lower, upper = cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", above)
     if _is_open(annotation) and "type" in upper and upper["type"] != lower.get("type"):
         return dict(upper)
-    merged = dict(lower)
+    gone: set[str] = annotation.displaced(lower, upper) if hasattr(annotation, "displaced") else set()
+    merged = {key: value for key, value in lower.items() if key not in gone}
     for key, value in upper.items():
-        merged[key] = merge(lower[key], value, inner_schema(annotation, key)) if key in lower else value
+        merged[key] = merge(lower[key], value, inner_schema(annotation, key)) if key in merged else value
     return merged
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "EvalConfig",
     "HubConfig",
     "LmmsEvalConfig",
+    "MeasuredModel",
     "ModelConfig",
     "OptimConfig",
     "PartConfig",
@@ -100,11 +101,43 @@ class ModelConfig(_Strict):
             return values
         return {"path" if "/" in values or Path(values).is_dir() else "name": values}
 
+    @classmethod
+    def displaced(cls, lower: Mapping[str, Any], upper: Mapping[str, Any]) -> set[str]:
+        """Return what no longer holds of a section below where one above it names the model in another way.
+
+        Args:
+            lower: the section below.
+            upper: the section above; what it says itself is never displaced.
+        """
+        gone: set[str] = set()
+        if upper.get("path") is not None:
+            gone |= {"name", "architecture", "pretrained"}
+        if upper.get("name") is not None:
+            gone |= {"path", "revision"} | ({"architecture"} if lower.get("name") is None else set())
+        if upper.get("architecture") is not None:
+            gone |= {"path", "revision"}
+        return gone - upper.keys()
+
     @model_validator(mode="after")
     def _one_source(self) -> "ModelConfig":
         if (self.name is not None) + (self.path is not None) + (self.architecture is not None and not self.name) != 1:
             raise ValueError("give exactly one of `name`, `path` and `architecture`")
         return self
+
+
+def _say_pretrained(model: ModelConfig) -> ModelConfig:
+    if model.path is None and "pretrained" not in model.model_fields_set:
+        if model.name is None:
+            raise ValueError("an architecture spelt out has random weights; say `pretrained: false` if they are wanted")
+        raise ValueError(
+            f"it must be said which weights: `{{name: {model.name}, pretrained: true}}` takes the published ones, "
+            "`pretrained: false` random ones, the baseline of chance"
+        )
+    return model
+
+
+MeasuredModel = Annotated[ModelConfig, AfterValidator(_say_pretrained)]
+"""A model that is looked at as it is, so that random weights must be asked for."""
 
 
 class ScheduleConfig(_Strict):
@@ -181,7 +214,7 @@ class LmmsEvalConfig(_Strict):
 class EvalConfig(_Strict):
     """One evaluation: a model on some benchmarks."""
 
-    model: ModelConfig
+    model: MeasuredModel
     """What is measured."""
     benchmarks: dict[str, Spec] = Field(default_factory=dict)
     """``{label: {type: name, …}}``; the label names its folder and its row in the table."""
@@ -204,7 +237,7 @@ class EvalConfig(_Strict):
 class AuditConfig(_Strict):
     """One audit: which pathways the answers of a model depend on."""
 
-    model: ModelConfig
+    model: MeasuredModel
     """Who answers."""
     benchmark: Spec
     """What is asked: ``{type: name, …}``; its main score is compared."""

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlmzoo.config.schema import Count, ModelConfig, Number, Spec
+from vlmzoo.config.schema import Count, MeasuredModel, ModelConfig, Number, Spec
 
 __all__ = [
     "AgentStudyConfig",
@@ -98,7 +98,7 @@ class StudyConfig(_Strict):
 class AlignmentConfig(_Strict):
     """Gradient alignment and loss parts of one model, on SIMPLE and HARD images."""
 
-    model: ModelConfig
+    model: MeasuredModel
     """What is looked at."""
     simple: Spec
     """The task of the SIMPLE examples, ``{type: name, …}``."""

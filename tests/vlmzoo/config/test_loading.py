@@ -1,7 +1,7 @@
 import pytest
 from pydantic import BaseModel
 
-from vlmzoo.config import EvalConfig, RunConfig, load_config
+from vlmzoo.config import AlignmentConfig, AuditConfig, EvalConfig, RunConfig, load_config
 from vlmzoo.errors import ConfigError
 
 RUN = """\
@@ -118,7 +118,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(tmp_path, monkeypatch):
 
 def test_all_faults_are_reported_together(tmp_path):
     text = RUN.replace("learning_rate", "learning_rte").replace("num_steps: 20", "num_steps: many")
-    message = fault_of(tmp_path, text, ["output_dir=3", "nonsense", "model.name=llava-1.5-7b", "model.path=x"])
+    message = fault_of(tmp_path, text, ["output_dir=3", "nonsense", "model={name: llava-1.5-7b, path: x}"])
     for sentence in (
         "has 6 faults:",
         "`nonsense` must be an override such as `optim.learning_rate=1e-4`, without dashes.",
@@ -210,3 +210,37 @@ def test_a_bare_string_is_a_model_of_the_zoo_or_a_folder(tmp_path, monkeypatch):
     assert load_config(file, ["model=runs/a/final"]).model.path == "runs/a/final"
     assert load_config(file, ["model=mine"]).model.path == "mine"
     assert "`model` must be" in fault_of(tmp_path, overrides=["model=3"])
+
+
+EVALUATION = "model: {path: PATH}\nbenchmarks: {one: {type: x}}\noutput_dir: x\n"
+
+
+def test_a_model_named_on_the_command_line_replaces_the_files(tmp_path):
+    path = make_file(tmp_path, EVALUATION)
+    model = load_config(path, ["model.name=llava-1.5-7b", "model.pretrained=true"], schema=EvalConfig).model
+    assert (model.name, model.path, model.pretrained) == ("llava-1.5-7b", None, True)
+    again = load_config(path, ["model.name=llava-1.5-7b", "model.path=runs/a/final"], schema=EvalConfig).model
+    assert (again.name, again.path) == (None, "runs/a/final")
+
+
+@pytest.mark.parametrize(
+    ("schema", "rest"),
+    [
+        (EvalConfig, "benchmarks: {one: {type: x}}"),
+        (AuditConfig, "benchmark: {type: x}"),
+        (AlignmentConfig, "simple: {type: x}\nhard: {type: y}"),
+    ],
+)
+def test_random_weights_are_looked_at_only_where_they_are_asked_for(tmp_path, schema, rest):
+    def text(model):
+        return f"model: {model}\n{rest}\noutput_dir: x\n"
+
+    for model in ("{name: llava-1.5-7b}", "llava-1.5-7b"):
+        message = fault_of(tmp_path, text(model), schema=schema)
+        assert "`{name: llava-1.5-7b, pretrained: true}` takes the published ones" in message
+        assert "`pretrained: false` random ones" in message
+    assert "say `pretrained: false`" in fault_of(tmp_path, text("{architecture: {family: llava}}"), schema=schema)
+    for said in ("true", "false"):
+        path = make_file(tmp_path, text(f"{{name: llava-1.5-7b, pretrained: {said}}}"))
+        assert load_config(path, schema=schema).model.pretrained is (said == "true")
+    assert load_config(make_file(tmp_path, text("{path: runs/a}")), schema=schema).model.path == "runs/a"

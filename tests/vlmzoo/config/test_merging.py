@@ -1,5 +1,6 @@
 import copy
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,3 +54,27 @@ def test_another_type_starts_anew_in_a_run_too():
     merged = merge(below, above, RunConfig)
     assert merged["experience"] == {"type": "supervised", "seed": 1}
     assert merged["optim"] == {"learning_rate": 1.0, "weight_decay": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "merged"),
+    [
+        ({"path": "a/b", "revision": "v1", "dtype": "x"}, {"name": "n"}, {"name": "n", "dtype": "x"}),
+        ({"name": "n", "pretrained": True, "architecture": {"a": 1}}, {"path": "a/b"}, {"path": "a/b"}),
+        ({"path": "a/b"}, {"architecture": {"a": 1}}, {"architecture": {"a": 1}}),
+        ({"architecture": {"a": 1}}, {"name": "n"}, {"name": "n"}),
+        # an architecture beside a name is laid over the card, whichever came first
+        ({"name": "n", "architecture": {"a": 1}}, {"name": "m"}, {"name": "m", "architecture": {"a": 1}}),
+        (
+            {"name": "n", "architecture": {"a": 1}},
+            {"architecture": {"b": 2}},
+            {"name": "n", "architecture": {"a": 1, "b": 2}},
+        ),
+        # what says nothing of the source displaces nothing, nor does null
+        ({"path": "a/b"}, {"dtype": "x"}, {"path": "a/b", "dtype": "x"}),
+        ({"path": "a/b"}, {"name": None}, {"path": "a/b", "name": None}),
+        ({"name": "n"}, {"path": "a/b", "name": "m"}, {"path": "a/b", "name": "m"}),  # a fault, which is told
+    ],
+)
+def test_the_later_way_of_naming_a_model_replaces_the_earlier(below, above, merged):
+    assert merge({"model": below}, {"model": above}, RunConfig) == {"model": merged}

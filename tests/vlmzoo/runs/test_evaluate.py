@@ -91,14 +91,16 @@ def test_a_second_run_of_the_same_command_asks_nothing(tmp_path, model_folder, m
 
 
 def test_an_architecture_is_measured_with_random_weights_as_a_baseline(tmp_path):
-    results = evaluate_run(make_config(tmp_path, {"architecture": ARCHITECTURE}, text=make_spec(kind="text")))
+    results = evaluate_run(
+        make_config(tmp_path, {"architecture": ARCHITECTURE, "pretrained": False}, text=make_spec(kind="text"))
+    )
     assert results["text"].scores["table_exact_match"].num == 5
 
 
 def test_a_folder_of_another_models_answers_is_refused(tmp_path, model_folder):
     text = make_spec(kind="text")
     evaluate_run(make_config(tmp_path, {"path": str(model_folder)}, text=text))
-    other = make_config(tmp_path, {"architecture": ARCHITECTURE}, text=text)
+    other = make_config(tmp_path, {"architecture": ARCHITECTURE, "pretrained": False}, text=text)
     torch.manual_seed(1)
     with pytest.raises(DataError, match="`model` was"):
         evaluate_run(other)
