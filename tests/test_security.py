@@ -2,11 +2,14 @@
 
 import ast
 import json
+import os
 import re
+import types
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, PngImagePlugin
 
 import vlmzoo
@@ -15,9 +18,10 @@ from vlmzoo.config import dump_resolved, load_config
 from vlmzoo.data.archives import unpack
 from vlmzoo.data.images import load_image
 from vlmzoo.data.sources._label_maps import read_labels
-from vlmzoo.errors import ConfigError, DataError
+from vlmzoo.errors import CheckpointError, ConfigError, DataError
 from vlmzoo.hub.model_card import make_model_card
 from vlmzoo.hub.passport import make_twin
+from vlmzoo.integrations.deepspeed import DeepSpeedEngine
 from vlmzoo.services.calling import plain_url
 from vlmzoo.services.serving import ServiceServer
 
@@ -98,6 +102,31 @@ def test_what_must_not_be_is_found(line, tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     (tmp_path / "file.py").write_text(line, encoding="utf-8")
     assert list(faults_of(tmp_path / "file.py"))
+
+
+class _Marks:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_checkpoint_runs_nothing_when_a_run_goes_on_from_it(tmp_path):
+    """DeepSpeed reads with ``weights_only=False``, which here is what this does."""
+    torch.save({"step": 3, "evil": _Marks(tmp_path / "ran")}, tmp_path / "state.pt")
+    engine = types.SimpleNamespace(
+        module=torch.nn.Linear(2, 2),
+        load_checkpoint=lambda folder, **_: (torch.load(Path(folder) / "state.pt", weights_only=False), {}),
+    )
+    restored = types.SimpleNamespace(engine=engine, _has_frozen=lambda: False)
+    with pytest.raises(CheckpointError, match=r"but holds posix\.mkdir, which would be run"):
+        DeepSpeedEngine.restore(restored, tmp_path)
+    assert not (tmp_path / "ran").exists()
+    engine.load_checkpoint(tmp_path)
+    assert (tmp_path / "ran").exists()  # without us it would have run
 
 
 def test_an_archive_that_would_fill_the_disk_is_refused_before_it_does(tmp_path):

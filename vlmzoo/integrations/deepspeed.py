@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import pickle
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ from vlmzoo.outputs import VlmOutput
 from vlmzoo.registry import nearest_hint
 
 __all__ = ["DeepSpeedEngine", "join_processes", "load_deepspeed_json", "make_engine", "resolve_auto"]
+
+_WEIGHTS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 def join_processes() -> None:
@@ -383,7 +387,16 @@ class DeepSpeedEngine:
             CheckpointError: if it is not whole.
         """
         try:
-            loaded, _ = self.engine.load_checkpoint(str(folder), tag="state", load_module_strict=not self._has_frozen())
+            with _no_code_from_files():
+                loaded, _ = self.engine.load_checkpoint(
+                    str(folder), tag="state", load_module_strict=not self._has_frozen()
+                )
+        except pickle.UnpicklingError as error:
+            named = re.findall(r"GLOBAL ([\w.]+)", str(error)) or ["something else"]
+            raise CheckpointError(
+                f"`{folder}` must hold tensors, plain values and DeepSpeed's own records, but holds {named[0]}, which "
+                "would be run; do not go on from a folder of a stranger."
+            ) from error
         except (OSError, RuntimeError, KeyError, AssertionError) as error:
             raise CheckpointError(
                 f"`{folder}` cannot be read ({str(error).splitlines()[0] if str(error) else error!r}); delete the "
@@ -394,6 +407,25 @@ class DeepSpeedEngine:
 
     def _has_frozen(self) -> bool:
         return any(not parameter.requires_grad for parameter in self.engine.module.parameters())
+
+
+@contextmanager
+def _no_code_from_files() -> Iterator[None]:
+    """Let ``torch.load`` build tensors, plain values and DeepSpeed's own records alone, as it does not by itself."""
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    before = os.environ.get(_WEIGHTS_ONLY)
+    os.environ[_WEIGHTS_ONLY] = "1"
+    try:
+        with torch.serialization.safe_globals([LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]):
+            yield
+    finally:
+        if before is None:
+            del os.environ[_WEIGHTS_ONLY]
+        else:
+            os.environ[_WEIGHTS_ONLY] = before
 
 
 def _import_deepspeed() -> Any:
