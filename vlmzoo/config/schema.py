@@ -101,6 +101,15 @@ class ModelConfig(_Strict):
             return values
         return {"path" if "/" in values or Path(values).is_dir() else "name": values}
 
+    def going_on(self, path: str) -> "ModelConfig":
+        """Return the section of a model that an earlier run wrote: loaded with the same options, and whole in itself.
+
+        Args:
+            path: its folder, which holds base, adapters and what ``parts`` began with.
+        """
+        source = {"path": path, "name": None, "architecture": None, "pretrained": False, "revision": None}
+        return self.model_copy(update={**source, "adapters": [], "parts": {}})
+
     @classmethod
     def displaced(cls, lower: Mapping[str, Any], upper: Mapping[str, Any]) -> set[str]:
         """Return what no longer holds of a section below where one above it names the model in another way.

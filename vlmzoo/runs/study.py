@@ -11,6 +11,7 @@ from rich.console import Console
 from vlmzoo.config import ArmConfig, MiaConfig, ModelConfig, RunConfig, StudyConfig, load_config
 from vlmzoo.data.json_lines import write_whole
 from vlmzoo.errors import ConfigError
+from vlmzoo.models.adapter_specs import adapter_specs
 from vlmzoo.runs.folder import RunFolder
 from vlmzoo.runs.mia import build_mia
 from vlmzoo.runs.mia_report import pairs_table
@@ -123,7 +124,9 @@ def _runs_of(config: StudyConfig, seed: int) -> Iterator[StudyRun]:
         start = _run(config, START, config.start, seed, None)
         if config.pairs is not None:
             pairs = load_config(config.pairs.run, config.pairs.overrides, schema=MiaConfig)
-            start = replace(start, pairs=pairs.model_copy(update={"model": _model_of(start), "seed": seed}))
+            start = replace(
+                start, pairs=pairs.model_copy(update={"model": _from_start(pairs.model, start), "seed": seed})
+            )
             source = [f"experience.source.path={start.pairs_folder}"]
         yield start
     for name, arm in config.arms.items():
@@ -132,9 +135,8 @@ def _runs_of(config: StudyConfig, seed: int) -> Iterator[StudyRun]:
 
 def _run(config: StudyConfig, name: str, arm: ArmConfig, seed: int, start: StudyRun | None) -> StudyRun:
     run = load_config(arm.run, arm.overrides)
-    model = None if start is None else _model_of(start)
     changed = {
-        "model": run.model if model is None else model.model_copy(update={"adapters": run.model.adapters}),
+        "model": run.model if start is None else _from_start(run.model, start),
         "seed": seed,
         "output_dir": str(Path(config.output_dir) / name / f"seed{seed}"),
         "notes": [*run.notes, *([] if start is None else [_origin_of(start)])],
@@ -143,8 +145,15 @@ def _run(config: StudyConfig, name: str, arm: ArmConfig, seed: int, start: Study
     return StudyRun(arm=name, seed=seed, config=run.model_copy(update=changed))
 
 
-def _model_of(start: StudyRun) -> ModelConfig:
-    return ModelConfig(path=str(start.folder.final), dtype=start.config.model.dtype)
+def _from_start(model: ModelConfig, start: StudyRun) -> ModelConfig:
+    """Return the model that an arm asks for with the weights of the start: its own options, and its new adapters.
+
+    Of its ``parts`` those of new adapters are left; others would take away what the start has learned.
+    """
+    begun = model.going_on(str(start.folder.final))
+    places = tuple(f"adapters.{label}." for label in adapter_specs(model.adapters))
+    parts = {name: part for name, part in model.parts.items() if f"{name}.".startswith(places)}
+    return begun.model_copy(update={"adapters": model.adapters, "parts": parts})
 
 
 def _origin_of(start: StudyRun) -> str:

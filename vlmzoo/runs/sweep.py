@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vlmzoo.config import ModelConfig, RunConfig, SweepConfig, load_config
+from vlmzoo.config import RunConfig, SweepConfig, load_config
 from vlmzoo.data.json_lines import write_whole
 from vlmzoo.errors import ConfigError, VlmzooError
 from vlmzoo.experience.curriculum import steps_of_phases
@@ -137,7 +137,7 @@ def _runs(config: SweepConfig, base: RunConfig, supervision: str, budget: int, s
                 "title": f"{supervision}, {budget:,} presentations, seed {seed}",
             }
         )
-        model = ModelConfig(path=str(RunFolder(folder).final), dtype=base.model.dtype)
+        model = base.model.going_on(str(RunFolder(folder).final))
 
 
 def _make(config: SweepConfig, run: RunConfig) -> bool:

@@ -44,6 +44,23 @@ def test_the_start_comes_first_and_every_arm_begins_where_it_ends(tmp_path):
     assert [run.config.seed for run in runs] == [0, 0, 0, 1, 1, 1]
 
 
+def test_every_arm_is_loaded_with_its_own_options(tmp_path):
+    own = ["model.attn_implementation=eager", "model.quantization=int8", "model.dtype=float32"]
+    lora = "model.adapters=[roi, {type: lora, rank: 2, name: thin}]"
+    parts = "model.parts={projector: runs/a, adapters.thin: runs/b, adapters.thinner: runs/c, adapters.roi.x: runs/d}"
+    path = str(tmp_path / "run.yaml")
+    arms = {"plain": {"run": path}, "own": {"run": path, "overrides": [*own, lora, parts]}}
+    start, plain, changed = (
+        run.config.model for run in plan_study(make(tmp_path, arms=arms, seeds=[0], comparisons=[]))
+    )
+    assert plain.path == changed.path and plain.path.endswith("start/seed0/final")
+    assert plain.architecture is changed.architecture is None and start.architecture is not None
+    assert (plain.attn_implementation, plain.quantization, plain.dtype) == (None, None, "auto")
+    assert (changed.attn_implementation, changed.quantization, changed.dtype) == ("eager", "int8", "float32")
+    assert changed.adapters == ["roi", {"type": "lora", "rank": 2, "name": "thin"}]
+    assert list(changed.parts) == ["adapters.thin", "adapters.roi.x"]  # of others, the start has learned its own
+
+
 def test_arms_of_another_start_are_other_runs(tmp_path):
     one, other = (
         plan_study(make(tmp_path, start={"run": str(tmp_path / "run.yaml"), "overrides": [f"num_steps={steps}"]}))

@@ -84,6 +84,18 @@ def test_every_arm_gets_the_steps_of_its_budget_and_every_phase_a_run(tmp_path):
     assert len({run.output_dir for arm in arms for run in arm.runs}) == 12
 
 
+def test_every_phase_is_loaded_with_the_options_of_the_run(tmp_path):
+    options = {"dtype": "float32", "attn_implementation": "eager", "quantization": "nf4"}
+    overrides = [f"model.{name}={value}" for name, value in options.items()]
+    overrides += ["model.adapters=[{type: lora, rank: 2}]", "model.parts.projector=runs/a/final"]
+    (arm,) = plan_arms(make(tmp_path, supervisions=["align_mix_plus"], baseline=None, overrides=overrides))
+    first, second = (run.model for run in arm.runs)
+    for model in (first, second):
+        assert {name: getattr(model, name) for name in options} == options
+    assert first.adapters and first.parts
+    assert (second.adapters, second.parts) == ([], {})  # they are in the folder, and have learned there
+
+
 def test_batches_grow_with_the_processes(tmp_path):
     (arm,) = plan_arms(make(tmp_path, supervisions=["image"], processes=2))
     assert arm.runs[0].num_steps == 1
