@@ -2,14 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-from vlmzoo.errors import ConfigError
+from vlmzoo.errors import ConfigError, RegistryError
+from vlmzoo.registry import nearest_hint
 
 __all__ = [
     "agent_study",
@@ -84,7 +85,13 @@ def info(name: NameArgument, as_json: AsJson = False) -> None:
 
 
 def generate(
-    model: ModelArgument,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A folder that `load_model` reads, a Hub id, or a model of the zoo with its published weights.",
+        ),
+    ],
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="What to ask.")],
     image: Annotated[
         list[Path] | None, typer.Option("--image", "-i", help="A picture; may be given several times.")
@@ -99,12 +106,11 @@ def generate(
     """Answer one question about images, greedily."""
     import torch
 
-    from vlmzoo import load_model
     from vlmzoo.evaluation import complete
     from vlmzoo.types import Sample, user
 
     images = list(image or [])
-    loaded, processor = load_model(model, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    loaded, processor = _find_model(model, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
     question = Sample(messages=[user(prompt, num_images=len(images))], images=images, id="prompt")
     if save_masks is None:
         [answer] = complete(loaded, processor, [question], max_new_tokens=max_new_tokens)
@@ -120,6 +126,24 @@ def generate(
         typer.echo(segmentation.reason, err=True)
     for path in segmentation.save(save_masks, image=images[-1], name=images[-1].stem):
         typer.echo(str(path))
+
+
+def _find_model(model: str, *, device: str) -> tuple[Any, Any]:
+    """Load a folder or a Hub id, or build a model of the zoo with its published weights.
+
+    Raises:
+        RegistryError: if it is none of these.
+    """
+    from vlmzoo import build_model, load_model, zoo
+
+    if "/" in model or Path(model).is_dir():
+        return load_model(model, device=device)
+    names = zoo.list_models()
+    if model not in names:
+        hint = nearest_hint(model, names)
+        raise RegistryError(f"`{model}` is no folder, no Hub id (owner/name) and no model of `vlmzoo list`.{hint}")
+    built = build_model(model, pretrained=True, device=device)
+    return built, built.processor
 
 
 def train(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun = False) -> None:

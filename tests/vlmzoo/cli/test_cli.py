@@ -14,7 +14,7 @@ import vlmzoo
 import vlmzoo.runs
 from vlmzoo.cli import app, run_command
 from vlmzoo.cli.doctor import extras_installed
-from vlmzoo.zoo import list_models
+from vlmzoo.zoo import list_models, load_card
 
 RUN = """\
 model: llava-1.5-7b
@@ -157,6 +157,27 @@ def test_a_question_about_pictures_is_answered(miniature, tmp_path):
 def test_a_missing_picture_is_named(miniature):
     stderr = run("generate", miniature, "-p", "What?", "-i", "no/such.png", code=2).stderr
     assert "no/such.png" in stderr
+
+
+def test_a_model_of_the_zoo_answers_with_its_published_weights(tmp_path, monkeypatch):
+    name, asked = "qwen2-vl-2b", []
+    run("tiny", name, "--out", tmp_path / "published")
+
+    def fetch(repo, revision=None):
+        asked.append(repo)
+        return tmp_path / "published"
+
+    monkeypatch.setattr("vlmzoo.hub.download.fetch_model", fetch)
+    words = ("-p", "What?", "--max-new-tokens", 4, "--device", "cpu")
+    answers = [run("generate", model, *words).stdout for model in (name, tmp_path / "published")]
+    assert answers[0] == answers[1]
+    assert asked == [load_card(name).weights.repo]
+
+
+def test_a_word_that_is_no_model_is_answered_with_the_nearest():
+    stderr = run("generate", "lisa-7b-v2", "-p", "What?", code=2).stderr
+    assert "`lisa-7b-v2` is no folder, no Hub id (owner/name) and no model of `vlmzoo list`." in stderr
+    assert "Did you mean `lisa-7b-v1`?" in stderr
 
 
 def test_a_missing_model_is_named():
