@@ -51,7 +51,9 @@ def make_pair(base: str, adapters: str, *, seed: int = 0) -> Any:
     Random heads give every token nearly the same logit, and nobody could learn anything by heart through a frozen one.
     """
     torch.manual_seed(seed)
-    model = build_model(load_card(base).miniature(), adapters=SETS[adapters], dtype="float32")
+    architecture = load_card(base).miniature()
+    specs = [test_switch.on(architecture, spec) for spec in SETS[adapters]]
+    model = build_model(architecture, adapters=specs, dtype="float32")
     if any(spec["type"] == "lora" for spec in SETS[adapters]):
         with torch.no_grad():
             model.get_output_embeddings().weight.mul_(HEAD_SCALE)

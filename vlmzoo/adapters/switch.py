@@ -27,6 +27,7 @@ from vlmzoo.errors import ConfigError, ShapeError
 __all__ = ["SwitchAdapter"]
 
 _WITH_FORMS = ("llava",)
+_SIZES = {"depth": 6, "head_dim": 96, "num_heads": 16, "num_latents": 32}
 
 
 @ADAPTERS.register(
@@ -45,13 +46,19 @@ class SwitchAdapter(Adapter):
         host: the base.
 
     Raises:
-        ConfigError: if a size is not positive.
+        ConfigError: if a size is not positive, or is given for a base without a short form.
     """
 
     shapes_images: ClassVar[bool] = True
 
     def __init__(
-        self, *, depth: int = 6, head_dim: int = 96, num_heads: int = 16, num_latents: int = 32, host: Host
+        self,
+        *,
+        depth: int = _SIZES["depth"],
+        head_dim: int = _SIZES["head_dim"],
+        num_heads: int = _SIZES["num_heads"],
+        num_latents: int = _SIZES["num_latents"],
+        host: Host,
     ) -> None:
         super().__init__(host=host)
         sizes = {"depth": depth, "head_dim": head_dim, "num_heads": num_heads, "num_latents": num_latents}
@@ -64,7 +71,7 @@ class SwitchAdapter(Adapter):
 
     @classmethod
     def check_host(cls, host: Host, **options: Any) -> None:
-        """Check the sizes.
+        """Check the sizes; they are of the short form, which not every base has.
 
         Raises:
             ConfigError: naming the option.
@@ -72,6 +79,11 @@ class SwitchAdapter(Adapter):
         for name, value in options.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"adapter `switch`: `{name}` must be a positive whole number, but is {value!r}.")
+            if host.family not in _WITH_FORMS and value != _SIZES[name]:
+                raise ConfigError(
+                    f"adapter `switch`: `{name}` must be left out on a base of the family `{host.family}`, whose "
+                    f"images have no short form that it could size, but is {value}."
+                )
 
     def attach(self, model: nn.Module) -> None:
         """Build the perceiver, as wide as the base's encoder."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.vlmzoo.adapters.bases import make_base, make_picture
+from tests.vlmzoo.adapters.bases import architecture_of, make_base, make_picture
 from vlmzoo import build_model, load_model
 from vlmzoo.checkpoint import save_model
 from vlmzoo.data.collation import Collator
@@ -24,6 +24,13 @@ from vlmzoo.types import assistant
 from vlmzoo.zoo import load_card
 
 SWITCH = {"type": "switch", "depth": 1, "head_dim": 8, "num_heads": 2, "num_latents": 3}
+
+
+def on(architecture, spec=SWITCH):
+    """Leave the sizes of a tiny switch out where the base has no short form of images."""
+    return spec if spec is not SWITCH or architecture["family"] == "llava" else {"type": "switch"}
+
+
 NAMES = ("cup", "lamp", "star", "ring", "key", "book", "ball", "shoe")
 COLOURS = ("red", "blue", "green", "gold", "grey", "pink", "cyan", "white")
 
@@ -57,7 +64,7 @@ def test_an_untriggered_adapter_leaves_the_logits_bit_for_bit(base_name):
     bare, adapted = make_base(base_name), make_base(base_name)
     sample = make_sample(0)
     batch = make_batch(bare, [sample])
-    adapted.attach_adapters([SWITCH])
+    adapted.attach_adapters([on(architecture_of(base_name))])
     before, after = bare(**batch.inputs).logits, adapted(**batch.inputs).logits
     assert torch.equal(after[..., : before.shape[-1]], before)
     whole = make_batch(adapted, [sample])
@@ -81,7 +88,7 @@ def test_the_processor_expands_each_form(num_objects, image, objects):
 
 @torch.no_grad()
 def test_rows_of_a_batch_are_read_as_they_are_alone(base_name):
-    model = make_base(base_name, adapters=[SWITCH])
+    model = make_base(base_name, adapters=[on(architecture_of(base_name))])
     samples = [make_question(number, num_objects=number) for number in range(4)]
     inputs = prompt_inputs(model.processor, samples, device="cpu", dtype=model.dtype)
     together = model(**inputs).logits[:, -1]
@@ -127,7 +134,7 @@ def test_both_projectors_have_gradients_whatever_the_forms():
 
 @torch.no_grad()
 def test_options_share_one_reading_of_the_question(base_name):
-    model = make_base(base_name, adapters=[SWITCH])
+    model = make_base(base_name, adapters=[on(architecture_of(base_name))])
     asked, options = make_question(1, num_objects=2), ["red", "a deep blue", "no"]
     losses = option_losses(model, asked, options)
     for loss, option in zip(losses, options, strict=True):
@@ -147,7 +154,12 @@ def test_options_share_one_reading_of_the_question(base_name):
 
 
 def test_a_free_answer_has_a_confidence(base_name):
-    answer = ask(make_base(base_name, adapters=[SWITCH]), make_picture(0), "What is it?", max_new_tokens=3)
+    answer = ask(
+        make_base(base_name, adapters=[on(architecture_of(base_name))]),
+        make_picture(0),
+        "What is it?",
+        max_new_tokens=3,
+    )
     assert 0.0 < answer.confidence <= 1.0 and answer.option is None
     assert answer.missing == missing_objects(answer.text)
 
@@ -173,7 +185,7 @@ def learn_by_heart(model, samples, *, num_steps):
 @pytest.mark.parametrize("name", ["llava-1.5-7b", "qwen2.5-vl-3b"])
 def test_eight_samples_are_learned_by_heart_and_come_back_from_the_folder(name, tmp_path):
     torch.manual_seed(0)
-    model = build_model(load_card(name).miniature(), adapters=[SWITCH])
+    model = build_model(load_card(name).miniature(), adapters=[on(load_card(name).miniature())])
     samples = [make_sample(number) for number in range(8)]
     learn_by_heart(model, samples, num_steps=200)
     prompts = [prompt_of(sample) for sample in samples]
@@ -201,11 +213,23 @@ def test_a_folder_restores_the_perceiver(tmp_path):
 
 
 def test_twenty_missing_objects_fit_into_one_question(base_name):
-    model = make_base(base_name, adapters=[SWITCH])
+    model = make_base(base_name, adapters=[on(architecture_of(base_name))])
     encoded = model.processor.encode_prompt(make_question(0, num_objects=20))
     inputs = prompt_inputs(model.processor, [make_question(0, num_objects=20)], device="cpu", dtype=model.dtype)
     assert torch.isfinite(model(**inputs).logits).all()
     assert len(encoded["input_ids"]) == inputs["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize("size", ["depth", "head_dim", "num_heads", "num_latents"])
+@pytest.mark.parametrize("base", ["eagle", "qwen2.5-vl"])
+def test_a_size_of_the_short_form_is_refused_where_there_is_none(base, size):
+    with pytest.raises(ConfigError, match=rf"`{size}` must be left out on a base of the family `\w+`, .* but is 3"):
+        make_base(base, adapters=[{"type": "switch", size: 3}])
+
+
+def test_the_sizes_of_folders_that_spell_out_the_defaults_are_still_taken():
+    spelt = {"type": "switch", "depth": 6, "head_dim": 96, "num_heads": 16, "num_latents": 32}
+    assert not make_base("qwen2.5-vl", adapters=[spelt]).adapters["switch"].has_forms
 
 
 def test_what_does_not_fit_is_refused():

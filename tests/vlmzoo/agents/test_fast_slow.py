@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.vlmzoo.adapters.bases import BASES, make_base, make_picture
+from tests.vlmzoo.adapters.bases import BASES, architecture_of, make_base, make_picture
 from tests.vlmzoo.adapters.search_samples import search_spec
-from tests.vlmzoo.adapters.test_switch import SWITCH
+from tests.vlmzoo.adapters.test_switch import SWITCH, on
 from vlmzoo.adapters import ADAPTERS
 from vlmzoo.agents import fast_slow, refining
 from vlmzoo.agents.fast_slow import FastSlow, FastSlowOptions, Request
@@ -309,7 +309,7 @@ def test_remembered_images_change_no_answer(whole):
 
 @pytest.mark.parametrize("base_name", BASES)
 def test_answers_in_a_batch_are_those_of_one_by_one(base_name):
-    model = make_base(base_name, adapters=[SWITCH])
+    model = make_base(base_name, adapters=[on(architecture_of(base_name))])
     samples = [focus_sample(make_picture(n), "What is it, " * (n + 1)) for n in range(3)]
     together = ask_samples(model, samples, max_new_tokens=4)
     alone = [ask_samples(model, [sample], max_new_tokens=4)[0] for sample in samples]

@@ -14,7 +14,7 @@ from tests.vlmzoo.adapters.search_samples import search_spec
 from tests.vlmzoo.adapters.seg_samples import make_batch, make_sample, seg_spec
 from tests.vlmzoo.adapters.test_folder import assert_same, make_trained
 from tests.vlmzoo.adapters.test_roi import make_samples as make_roi_samples
-from tests.vlmzoo.adapters.test_switch import SWITCH, make_question
+from tests.vlmzoo.adapters.test_switch import SWITCH, make_question, on
 from vlmzoo import build_model, load_model, push_model
 from vlmzoo.checkpoint import save_model
 from vlmzoo.data.prompting import awaited_ids, sampling_exclusions
@@ -63,7 +63,8 @@ def roi_samples(number):
 def test_what_looks_comes_back_from_the_hub_as_it_was(hub, tmp_path, name, adapter):
     torch.manual_seed(0)
     spec, make = ADAPTERS[adapter]
-    model = build_model(load_card(name).miniature(), adapters=[spec]).eval()
+    architecture = load_card(name).miniature()
+    model = build_model(architecture, adapters=[on(architecture, spec)]).eval()
     samples = [make(number) for number in (1, 2)]
     answered = [
         one if one.messages[-1]["role"] == "assistant" else replace(one, messages=[*one.messages, assistant("Red.")])
