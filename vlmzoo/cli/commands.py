@@ -1,6 +1,7 @@
 """What each command does: read its options, call the library, show the answer."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,7 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check the config with all its names, print what it resolves to, and stop.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+_HUB_ID = re.compile(r"[^./][^/]*/[^/]+")
 _WIDE = 140
 """Columns of a terminal that also holds the licences."""
 
@@ -262,15 +264,15 @@ def export(
 ) -> None:
     """Write a model in another form: merged, so that transformers alone reads it, or under the authors' names."""
     _refuse_full(out)
-    from transformers import AutoConfig
-
-    import vlmzoo.auto  # noqa: F401
     from vlmzoo import load_model
     from vlmzoo.checkpoint import export_layout, save_model
+    from vlmzoo.hub import fetch_model
     from vlmzoo.models.merging import merge_adapters
 
-    stored = getattr(AutoConfig.from_pretrained(model), "dtype", None)  # an export keeps the precision it finds
-    loaded, processor = load_model(model, dtype=stored or "auto")
+    folder = Path(model)
+    if not folder.is_dir() and _HUB_ID.fullmatch(model):
+        folder = fetch_model(model)
+    loaded, processor = load_model(folder, dtype=_stored_dtype(folder))
     if merge:
         merge_adapters(loaded)
     written = save_model(loaded, processor, out) if layout is None else export_layout(loaded, processor, out, layout)
@@ -287,6 +289,15 @@ def push(
     from vlmzoo import push_model
 
     typer.echo(push_model(folder, repo_id, private=not public, revision=revision))
+
+
+def _stored_dtype(folder: Path) -> str:
+    """Return the precision of a folder's weights, which an export keeps; of what is no model `load_model` tells."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return config.get("dtype") or config.get("torch_dtype") or "auto"
+    except (OSError, ValueError, AttributeError):
+        return "auto"
 
 
 def _refuse_full(out: Path) -> None:

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -182,6 +183,27 @@ def test_a_word_that_is_no_model_is_answered_with_the_nearest():
 
 def test_a_missing_model_is_named():
     assert "`./nowhere` is no folder" in run("generate", "./nowhere", "-p", "What?", code=2).stderr
+
+
+@pytest.mark.parametrize("path", ["runs/nowhere/final", "/nowhere", "EMPTY"])
+def test_an_export_of_what_is_no_model_is_a_sentence(path, tmp_path):
+    stderr = run("export", tmp_path if path == "EMPTY" else path, "--out", tmp_path / "out", code=2).stderr
+    assert stderr.startswith("error: `") and ("is no folder and no Hub id" in stderr or "no config.json" in stderr)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_export_keeps_the_precision_that_it_finds(dtype, tmp_path):
+    from safetensors.torch import load_file
+
+    from tests.vlmzoo.adapters.bases import make_base
+    from vlmzoo.checkpoint import save_model
+
+    model = make_base("llava-llama").to(getattr(torch, dtype))
+    save_model(model, model.processor, tmp_path / "model")
+    run("export", tmp_path / "model", "--out", tmp_path / "out")
+    tensors = load_file(tmp_path / "out" / "model.safetensors")
+    assert {str(tensor.dtype) for tensor in tensors.values()} == {f"torch.{dtype}"}
 
 
 def test_verify_compares_names_and_shapes(tmp_path):

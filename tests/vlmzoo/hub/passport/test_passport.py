@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -172,7 +173,66 @@ def test_what_cannot_be_fetched_does_not_stop_the_others(tmp_path, monkeypatch):
     assert done.stdout.count("all as it was") == 2
 
 
+def test_under_all_no_failure_stops_those_that_follow(monkeypatch):
+    import vlmzoo
+
+    def check(name):
+        if name == "qwen2-vl-2b":
+            return passports.PassportReport(about=name, checked={})
+        raise {"a": ConfigError, "b": RegistryError, "c": CheckpointError}[name](f"no {name}.")
+
+    monkeypatch.setattr(vlmzoo, "list_models", lambda: ["a", "b", "c", "qwen2-vl-2b"])
+    monkeypatch.setattr(passports, "check_entry", check)
+    done = run("verify", "--all", code=1)
+    assert done.stderr.splitlines() == ["failed: no a.", "failed: no b.", "failed: no c."]
+    assert "qwen2-vl-2b" in done.stdout
+
+
+def test_published_weights_run_where_and_as_they_are_asked_to_and_are_replayed_with_the_same_dtype(
+    tmp_path, monkeypatch
+):
+    from vlmzoo.hub.passport import published
+
+    built = []
+
+    def build(name, *, pretrained, device, dtype):
+        built.append((device, dtype))
+        model = make_twin(name)
+        return model if dtype == "auto" else model.to(getattr(torch, dtype))
+
+    monkeypatch.setattr(published, "build_model", build)
+    monkeypatch.setattr(passports, "check_entry", lambda name: passports.PassportReport(about=name, checked={}))
+    words = ("verify", NAME, "--download", "--out", tmp_path)
+    run(*words, "--device", "cpu", "--dtype", "bfloat16")
+    assert json.loads((tmp_path / f"{NAME}.json").read_text())["dtype"] == "bfloat16"
+    run(*words)
+    assert built == [("cpu", "bfloat16"), (None, "bfloat16")]
+    told = run(*words, "--dtype", "float32", code=2).stderr
+    assert "`dtype` must be bfloat16, with which" in told and "is float32 instead" in told
+    run(*words, "--dtype", "float32", "--make")
+    assert json.loads((tmp_path / f"{NAME}.json").read_text())["dtype"] == "float32"
+
+
 class TestBadInput:
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            (["--all", NAME], "`--all` stands for every model of the zoo, but llava-1.5-7b is named"),
+            ([NAME, "--out", "x"], "`--out` is where passports of models of the zoo go"),
+            (["FOLDER", "--make", "--out", "x"], "The passport of a folder lies in it"),
+            (["FOLDER", "--download"], "only folders are named"),
+            ([NAME, "--device", "cpu"], "give --download, or leave them out"),
+            ([NAME, "--dtype", "float32"], "give --download, or leave them out"),
+            ([NAME, "--download", "--device", "nowhere"], "must be one of this machine"),
+            ([NAME, "--download", "--dtype", "bfloat61"], "Did you mean `bfloat16`"),
+            ([NAME, "--keys", "--against", "x", "--make"], "--make has no effect"),
+            ([NAME, "--keys", "--against", "x", "--download", "--dtype", "float32"], "--download, --dtype has no"),
+        ],
+    )
+    def test_an_option_without_an_effect_is_refused(self, folder, monkeypatch, words, sentence):
+        monkeypatch.setattr(passports, "check_entry", lambda name: pytest.fail("it was checked"))
+        assert sentence in run("verify", *[folder if word == "FOLDER" else word for word in words], code=2).stderr
+
     def test_nothing_to_verify(self):
         assert "must be given a model" in run("verify", code=2).stderr
 
