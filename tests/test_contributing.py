@@ -1,6 +1,7 @@
 """The worked examples of CONTRIBUTING.md are run as they stand there."""
 
 import re
+import tomllib
 import types
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from vlmzoo.blocks.projectors import PROJECTORS
 from vlmzoo.config import load_config
+from vlmzoo.registry import PLUGIN_GROUP
 from vlmzoo.scoring import SCORES
 
 
@@ -27,7 +29,8 @@ def registered(blocks):
     assert SCORES.names()
     before = dict(PROJECTORS._entries), dict(SCORES._entries)
     for number, (language, code) in enumerate(blocks):
-        if language == "python" and ".register(" in code and "from vlmzoo" in code:
+        if language == "python":
+            assert ".register(" in code
             module = types.ModuleType(f"contributing_example_{number}")
             exec(compile(code, "CONTRIBUTING.md", "exec"), module.__dict__)
     yield
@@ -57,3 +60,10 @@ def test_the_example_of_a_stage_is_a_config(blocks, tmp_path):
     base = {"model": {"path": "x/y"}, "experience": {"type": "supervised"}, "num_steps": 1, "output_dir": "x"}
     (tmp_path / "stage1.yaml").write_text(yaml.safe_dump({**base, "optim": {"learning_rate": 1.0}}))
     assert load_config(tmp_path / "stage2.yaml").optim.frozen == ["encoder"]
+
+
+def test_the_example_of_a_plug_in_registers_and_its_entry_point_is_one(registered, blocks):
+    assert SCORES.entry("mine").build.__name__ == "mine"
+    [project] = [code for language, code in blocks if language == "toml"]
+    [(group, points)] = tomllib.loads(project)["project"]["entry-points"].items()
+    assert group == PLUGIN_GROUP and points == {"mine": "my_package.scores"}

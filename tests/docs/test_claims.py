@@ -34,6 +34,14 @@ def check_place(place):
         assert re.search(rf"^(class|def) {name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), place
 
 
+def figures_of(text):
+    """Figures of three decimals, with their sign; and figures with an interval, as triples."""
+    text = text.replace("\N{MINUS SIGN}", "-").replace("**", "")
+    number = r"(?<![\d.])[-+]?\d+(?:\.\d+)?(?: %)?"
+    triples = re.findall(rf"({number}) \(({number}) (?:–|to) ({number})\)", text)
+    return {*re.findall(r"(?<![\d.+-])[-+]?0\.\d{3}(?!\d)", text), *triples}
+
+
 FORMULAS = [place for claim in CLAIMS for place in claim.values[0]["code"]]
 
 
@@ -44,7 +52,7 @@ def test_what_a_claim_names_exists(claim):
     for path in (*claim["tests"], claim["config"]):
         assert (ROOT / path).is_file(), path
     assert claim["code"] and claim["tests"]
-    rehearse(claim["command"])
+    assert rehearse(claim["command"]), claim["command"]
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
@@ -73,11 +81,24 @@ def test_a_result_says_what_when_and_where(claim):
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_figures_with_an_interval_stand_on_the_page_of_results(claim):
-    """Numbers are copied from the page, so that both change together."""
+    """Numbers, with sign and interval, are copied from the page, so that both change together."""
     result = claim["result"]
     page = (ROOT / "docs" / "results" / result["page"]).read_text(encoding="utf-8")
-    missing = [n for n in re.findall(r"\b0\.\d{3}\b", result["figures"]) if n not in page]
+    missing = figures_of(result["figures"]) - figures_of(page)
     assert not missing, f"{result['page']} does not hold {missing}"
+
+
+def test_a_sign_a_bound_and_an_interval_count():
+    page = figures_of("gain **+0.178** (+0.091 to +0.263), 0.516")
+    assert figures_of("+0.178 (+0.091 – +0.263)") <= page and figures_of("0.516") <= page
+    for wrong in (
+        "-0.178",
+        "+0.178 (+0.090 to +0.263)",
+        "+0.178 (+0.263 to +0.091)",
+        "0.091 (+0.091 to +0.263)",
+        "0.615",
+    ):
+        assert not figures_of(wrong) <= page, wrong
 
 
 def test_each_system_says_where_paper_and_code_disagree():

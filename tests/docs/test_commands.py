@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.docs.commands import MARKS, ROOT, SHELLS, commands, fences, rehearse
+from tests.docs.test_names import GENERATE
 
 QUICKSTART = "tests/smoke/test_training.py::test_the_quickstart_config_goes_all_the_way_at_tiny_size"
 PASSPORT = "tests/vlmzoo/hub/passport/test_passport.py"
@@ -56,11 +57,21 @@ def test_a_fence_names_its_language_and_nothing_unknown():
             assert set(fence.words[1:]) <= set(MARKS), fence
 
 
+@pytest.fixture
+def unchanged_registries():
+    """Take out again what an example registers."""
+    found = GENERATE.registries()
+    before = [(registry, registry.names(), dict(registry._entries)) for registry in found]
+    yield
+    for registry, _, entries in before:
+        registry._entries = entries
+
+
 PYTHON = [fence for fence in fences() if fence.words[:1] == ("python",) and fence.page != "CONTRIBUTING.md"]
 
 
 @pytest.mark.parametrize("fence", PYTHON, ids=lambda fence: f"{fence.page}: {fence.text.splitlines()[0][:40]}")
-def test_a_python_block_runs_or_is_marked(fence, tmp_path, monkeypatch):
+def test_a_python_block_runs_or_is_marked(fence, tmp_path, monkeypatch, unchanged_registries):
     """Where a quickstart's folder and a picture lie, as the pages assume."""
     if set(fence.words) & set(MARKS):
         pytest.skip("needs what its fence says")
