@@ -19,6 +19,7 @@ __all__ = [
     "chat_template",
     "check_processor",
     "make_processor",
+    "resampling",
 ]
 
 _STATISTICS = {
@@ -70,17 +71,26 @@ def build_image_processor(
         raise ConfigError(f"`aspect` must be square, pad or crop, but is {aspect!r} instead.{hint}")
     if aspect != "square" and height != width:
         raise ConfigError(f"`aspect: {aspect}` needs a square `size`, but it is {size!r}; use `aspect: square`.")
-    if resample not in _RESAMPLING:
-        raise ConfigError(f"`resample` must be one of {', '.join(_RESAMPLING)}, but is {resample!r} instead.")
     return LlavaImageProcessorPil(
         do_pad=aspect == "pad",
         size={"shortest_edge": height} if aspect == "crop" else {"height": height, "width": width},
         do_center_crop=aspect == "crop",
         crop_size={"height": height, "width": width},
-        resample=_RESAMPLING[resample],
+        resample=resampling(resample),
         image_mean=list(channel_statistics(mean, "mean", 0)),
         image_std=list(channel_statistics(std, "std", 1)),
     )
+
+
+def resampling(name: str) -> int:
+    """Return Pillow's number of an interpolation.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    if name not in _RESAMPLING:
+        raise ConfigError(f"`resample` must be one of {', '.join(_RESAMPLING)}, but is {name!r} instead.")
+    return _RESAMPLING[name]
 
 
 def channel_statistics(given: str | Sequence[float], name: str, place: int) -> Sequence[float]:

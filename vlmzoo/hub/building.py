@@ -70,7 +70,7 @@ def build_model(
     rehearse_adapters(wanted, planned.host_of(planned.config))
     if quantization is not None and planned.family != "native":
         raise ConfigError(f"`quantization` needs a native base, but `{name}` is a composed one; leave it out.")
-    change = _processor_change(name, bare, planned)
+    change = _processor_change(bare, planned)
     folder = fetch_model(weights.repo, revision=weights.revision)
     if change is not None:
         loaded = load_model(folder, adapters=wanted, quantization=quantization, **options)[0]
@@ -89,15 +89,15 @@ def build_model(
     return planned.eval()
 
 
-def _processor_change(name: str, section: ModelConfig, planned: Any) -> ProcessorChange | None:
+def _processor_change(section: ModelConfig, planned: Any) -> ProcessorChange | None:
     """Say how a native base's published processor is to differ; a composed one has its processor made to its spec.
 
     Raises:
         ConfigError: if the processor cannot be built.
     """
-    published, wanted = (architecture_of(one)["processor"] for one in (name, section))
+    given, wanted = (section.architecture or {}).get("processor") or {}, architecture_of(section)["processor"]
     if planned.family == "native":
-        return ProcessorChange.between(published, wanted, planned.config)
+        return ProcessorChange.of(given, wanted, planned.config)
     check_processor(wanted)
     return None
 

@@ -66,6 +66,23 @@ def test_published_weights_take_another_template(published):
     assert pixels_of(plain) == pixels_of(changed)
 
 
+def test_what_a_section_says_holds_whatever_was_published(published):
+    published("qwen2-vl-2b")  # with a smaller budget than the card's
+    pixels = load_card("qwen2-vl-2b").architecture.processor["pixels"]
+    given = {"name": "qwen2-vl-2b", "architecture": {"processor": {"pixels": pixels}}}
+    plain, changed = build_model("qwen2-vl-2b", pretrained=True), build_model(given, pretrained=True)
+    assert pixels_of(changed) > 300 > pixels_of(plain)
+
+
+def test_an_interpolation_reaches_the_published_processor(published):
+    saved = published("llava-1.5-7b-hf")
+    given = {"image": {"resample": "bilinear", "mean": "half"}}
+    section = {"name": "llava-1.5-7b-hf", "architecture": {"processor": given}}
+    ours, theirs = build_model(section, pretrained=True).processor.image_processor, saved.processor.image_processor
+    assert (ours.resample, list(ours.image_mean)) == (2, [0.5, 0.5, 0.5])
+    assert (theirs.resample, ours.image_std, ours.size) == (3, theirs.image_std, theirs.size)
+
+
 def test_tiles_of_published_weights_can_be_limited(published):
     published("internvl3.5-1b")
     given = {"name": "internvl3.5-1b", "architecture": {"processor": {"tiling": {"max_tiles": 1}}}}

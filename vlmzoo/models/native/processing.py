@@ -8,13 +8,27 @@ from typing import Any
 import transformers
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 
-from vlmzoo.data.assembly import channel_statistics, chat_template
+from vlmzoo.data.assembly import channel_statistics, chat_template, resampling
 from vlmzoo.data.encoding import SampleEncoding
 from vlmzoo.errors import ConfigError
 from vlmzoo.models.native.table import NATIVE, NativeBase, native_base
 from vlmzoo.registry import nearest_hint
 
 __all__ = ["ProcessorChange", "build_native_processor", "finish_native_processor", "native_processor_class"]
+
+_IMAGE_KINDS = ("pixels", "tiling", "image")
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "aspect": (),
+    "max": ("size",),
+    "max_tiles": ("max_patches",),
+    "mean": ("image_mean",),
+    "min": ("size",),
+    "min_tiles": ("min_patches",),
+    "resample": ("resample",),
+    "size": ("size", "crop_size"),
+    "std": ("image_std",),
+}
+"""Which fields of transformers' image processors follow from which key of a spec."""
 
 
 @cache
@@ -61,28 +75,25 @@ class ProcessorChange:
     chat_template: str | None
 
     @classmethod
-    def between(
-        cls, published: Mapping[str, Any], wanted: Mapping[str, Any], config: PreTrainedConfig
-    ) -> "ProcessorChange":
-        """Compare what two specs build, without a tokenizer.
+    def of(cls, given: Mapping[str, Any], wanted: Mapping[str, Any], config: PreTrainedConfig) -> "ProcessorChange":
+        """Say what a spec changes, without a tokenizer.
 
         Args:
-            published: the card's spec, as `build_native_processor` takes it.
-            wanted: the same with something laid over it.
+            given: what is asked for, as `build_native_processor` takes it.
+            wanted: the same with the card's spec below it.
             config: of the model.
 
         Raises:
             ConfigError: if ``wanted`` cannot be built.
         """
-        (before, _), (after, _) = _image_parts(published, config), _image_parts(wanted, config)
-        old = before.to_dict()
-        image = {
-            field: getattr(after, field)
-            for field, value in after.to_dict().items()
-            if field not in old or value != old[field]
-        }
-        old_name, name = published.get("chat_template"), wanted.get("chat_template")
-        return cls(image=image, chat_template=None if name in (None, old_name) else chat_template(str(name)))
+        image_processor, _ = _image_parts(wanted, config)
+        keys = [key for kind in _IMAGE_KINDS for key in given.get(kind) or {}]
+        fields = {field for key in keys for field in _FIELDS[key]} & image_processor.to_dict().keys()
+        name = given.get("chat_template")
+        return cls(
+            image={field: getattr(image_processor, field) for field in fields},
+            chat_template=None if name is None else chat_template(name),
+        )
 
     def apply(self, processor: Any) -> None:
         """Change a processor, and what it has beyond this stays."""
@@ -172,6 +183,7 @@ def _llava_parts(entry: NativeBase, spec: Mapping[str, Any], config: Any) -> tup
         entry.image_processor,
         size={"shortest_edge": side},
         crop_size={"height": side, "width": side},
+        resample=resampling(image.get("resample", "bicubic")),
         **_statistics(image),
     )
     return image_processor, {
