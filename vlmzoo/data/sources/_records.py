@@ -109,7 +109,8 @@ class FileSource(RecordSource):
     Args:
         path: of the files, see `open_rows`.
         rule: of the format.
-        image_folder: where relative image paths start; None for the folder of the first file.
+        image_folder: where image paths start, and which none may leave; None for the folder of the first file, from
+            which whole paths and ``..`` may lead elsewhere.
         on_missing: what becomes of a row whose image is not there.
     """
 
@@ -118,7 +119,7 @@ class FileSource(RecordSource):
     ) -> None:
         rows = open_rows(path)
         folder = folder_of(path) if image_folder is None else Path(image_folder).expanduser()
-        super().__init__(rows, rule, PictureFinder(folder, on_missing))
+        super().__init__(rows, rule, PictureFinder(folder, on_missing, image_folder is not None))
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class ChainOfSpotSource(FileSource):
     Args:
         path: the mix, in LLaVA's format.
         regions: ``chain-of-spot.json``, whatever its name.
-        image_folder: where relative image paths start; default: the folder of the mix.
+        image_folder: where image paths start, and which none may leave then; default: the folder of the mix.
         on_missing: what becomes of a row whose image is not there, see ``llava_json``.
         wording: ``where`` asks as the authors' training does, ``what`` as their evaluation.
         seed: of the draws of questions, one for each row.

@@ -52,7 +52,7 @@ class _PublishedSource(RecordSource):
             raise DataError(f"`folder` must hold `{file}`, but `{root}` does not; check `source.folder`.")
         rows = open_rows(str(root / file))
         place = _find_images(root, rows, archive) if image_folder is None else Path(image_folder).expanduser()
-        super().__init__(rows, LlavaRule(), PictureFinder(place, on_missing))
+        super().__init__(rows, LlavaRule(), PictureFinder(place, on_missing, is_confined=True))
         if self.left_out:
             self._tell(missing_list)
 

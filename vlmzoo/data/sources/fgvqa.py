@@ -34,7 +34,7 @@ class FgvqaSource:
         subset: one value of ``dataset_source``; null for all.
         post_prompt: put behind each question, as it stands; the data say how to answer only in part.
         sizing: as for ``twin_pairs``, so that both see the same sizes; null leaves images alone.
-        image_folder: where relative image paths start; default: the folder of the file.
+        image_folder: where image paths start, and which none may leave then; default: the folder of the file.
 
     Raises:
         ConfigError: if an option is unknown.
@@ -54,7 +54,8 @@ class FgvqaSource:
         self.rows = open_rows(path)
         self.post_prompt = post_prompt
         self.sizing = ImageSizing.parse(sizing)
-        self._finder = PictureFinder(folder_of(path) if image_folder is None else Path(image_folder).expanduser())
+        folder = folder_of(path) if image_folder is None else Path(image_folder).expanduser()
+        self._finder = PictureFinder(folder, is_confined=image_folder is not None)
         self.subset_of = self._subsets()
         self.subsets: Mapping[str, int] = dict(Counter(self.subset_of))
         if subset is not None and subset not in self.subsets:

@@ -45,7 +45,8 @@ class HfDatasetSource(RecordSource):
         revision: branch, tag or commit on the Hub.
         format: ``trl``, ``llava_json``, ``swift``, ``verl`` or ``alpaca`` (``instruction``, ``input``, ``output``).
         columns: the name in the data set, by the format's name, where it has another.
-        image_folder: where relative image paths start, if the rows hold paths; default: ``path``, or here.
+        image_folder: where image paths start, if the rows hold paths, and which none may leave then; default: ``path``,
+            or here for a data set of the Hub, whose rows may not leave it either.
         on_missing: a row whose image file is not there is an ``error`` of the row, is left out (``skip``), or is shown
             a grey ``placeholder``.
         reference: the column that a score compares with; default: the format's.
@@ -81,8 +82,9 @@ class HfDatasetSource(RecordSource):
                     f"`columns` names `{column}`, which the data set does not have."
                     f"{nearest_hint(column, rows.column_names)} It has {', '.join(rows.column_names)}."
                 )
+        is_confined = image_folder is not None or repo is not None  # others wrote what the Hub has
         folder = Path(image_folder if image_folder is not None else path or ".").expanduser()
-        super().__init__(rows, rule, PictureFinder(folder, on_missing))
+        super().__init__(rows, rule, PictureFinder(folder, on_missing, is_confined))
 
 
 def _rule(format: str, columns: Mapping[str, str], reference: str | None) -> Rule:

@@ -150,7 +150,7 @@ class LlamaFactorySource(RecordSource):
     Args:
         path: the folder of the ``dataset_info.json``, or the file.
         name: of the data set in it.
-        image_folder: where relative image paths start; default: the folder.
+        image_folder: where image paths start, and which none may leave then; default: the folder.
         on_missing: a row whose image file is not there is an ``error`` of the row, is left out (``skip``), or is shown
             a grey ``placeholder``.
         reference: the field that a score compares with.
@@ -173,7 +173,11 @@ class LlamaFactorySource(RecordSource):
         info = info / _INFO if info.is_dir() else info
         entry = _entry(info, name)
         folder = info.parent if image_folder is None else Path(image_folder).expanduser()
-        super().__init__(_rows(entry, info, name), _rule(entry, name, reference), PictureFinder(folder, on_missing))
+        super().__init__(
+            _rows(entry, info, name),
+            _rule(entry, name, reference),
+            PictureFinder(folder, on_missing, image_folder is not None),
+        )
 
 
 def _entry(info: Path, name: str) -> Mapping[str, Any]:

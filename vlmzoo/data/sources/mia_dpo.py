@@ -55,7 +55,7 @@ class MiaDpoSource(FileSource):
 
     Args:
         path: ``dpo_27k.json``, or several such files.
-        image_folder: where relative image paths start; default: the folder of the file.
+        image_folder: where image paths start, and which none may leave then; default: the folder of the file.
         on_missing: a row whose image file is not there is an ``error`` of the row, is left out (``skip``), or is shown
             a grey ``placeholder``.
 

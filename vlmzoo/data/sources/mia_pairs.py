@@ -63,7 +63,7 @@ class MiaPairsSource:
         files = [file for file in files if Path(file).stat().st_size]
         if not files:
             raise DataError(f"`{path}` holds no pair: selection dropped all answers; see its `report.json`.")
-        self._rows = TrlSource(path=files, image_folder=path)
+        self._rows = TrlSource(path=files)
         self._kept = self._chosen(choice, layouts, num_pairs, seed)
         if not self._kept:
             raise DataError(f"`{path}` holds no pair of choice `{choice}` and layouts {layouts or 'all'}.")

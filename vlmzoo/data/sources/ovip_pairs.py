@@ -53,7 +53,7 @@ class OvipPairsSource(FileSource):
 
     Args:
         path: the file, or several.
-        image_folder: where relative image paths start; default: the folder of the file.
+        image_folder: where image paths start, and which none may leave then; default: the folder of the file.
         on_missing: a row whose image file is not there is an ``error`` of the row, is left out (``skip``), or is shown
             a grey ``placeholder``.
 

@@ -35,6 +35,8 @@ class PictureFinder:
     Args:
         folder: where relative paths start.
         on_missing: what becomes of a file that is not there.
+        is_confined: whether a record may name files under ``folder`` only. Pictures go to judges and rollout servers,
+            so who names a folder is sure that no record of a stranger sends another file there.
 
     Raises:
         ConfigError: if there is no such policy.
@@ -42,6 +44,7 @@ class PictureFinder:
 
     folder: Path
     on_missing: OnMissing = "error"
+    is_confined: bool = False
 
     def __post_init__(self) -> None:
         if self.on_missing not in _ON_MISSING:
@@ -56,7 +59,7 @@ class PictureFinder:
             value: a path, bytes, base64, a mapping that holds one of them, or a picture.
 
         Raises:
-            RowError: if it is nothing of the kind, is not there, is no image or is too large.
+            RowError: if it is nothing of the kind, is not there, lies outside the folder, is no image or is too large.
         """
         found = self._locate(value)
         if not isinstance(found, Path):
@@ -93,6 +96,12 @@ class PictureFinder:
         plain = inner.removeprefix("file://")
         if "://" in plain:
             raise RowError(f"image `{plain}` must be a file, but is an address; download it first.", "missing image")
+        if self.is_confined and not _is_inside(plain, self.folder):
+            raise RowError(
+                f"image `{plain}` must lie under the folder of images, `{self.folder}`, but does not; choose an "
+                "`image_folder` that holds all of them, or leave it out where records of your own name whole paths.",
+                "wrong value",
+            )
         return self.folder / plain
 
 
@@ -117,6 +126,13 @@ def read_size(image: ImageLike) -> tuple[int, int]:
 
 def _is_map(value: Any) -> bool:
     return isinstance(value, Mapping)
+
+
+def _is_inside(path: str, folder: Path) -> bool:
+    """Say whether a path stays in a folder; a link in there is its owner's word, unless ``..`` leads on from it."""
+    if ".." not in Path(path).parts and (folder / path).absolute().is_relative_to(folder.absolute()):
+        return True
+    return (folder / path).resolve().is_relative_to(folder.resolve())
 
 
 def _is_file(path: Path) -> bool:

@@ -64,7 +64,7 @@ class SwiftSource(FileSource):
     Args:
         path: the file, or several.
         columns: the name in the file, by ms-swift's name, where it has another.
-        image_folder: where relative image paths start; default: the folder of the file.
+        image_folder: where image paths start, and which none may leave then; default: the folder of the file.
         on_missing: a row whose image file is not there is an ``error`` of the row, is left out (``skip``), or is shown
             a grey ``placeholder``.
         reference: the field that a score compares with, e.g. ``solution``.

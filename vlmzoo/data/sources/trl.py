@@ -70,7 +70,7 @@ class TrlSource(FileSource):
     Args:
         path: the file, or several.
         columns: the name in the file, by TRL's name, where it has another.
-        image_folder: where relative image paths start; default: the folder of the file.
+        image_folder: where image paths start, and which none may leave then; default: the folder of the file.
         on_missing: a row whose image file is not there is an ``error`` of the row, is left out (``skip``), or is shown
             a grey ``placeholder``.
         reference: the column that a score compares with, e.g. ``solution``.

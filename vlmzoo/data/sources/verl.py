@@ -54,7 +54,7 @@ class VerlSource(FileSource):
     Args:
         path: the file, or several.
         columns: the name in the file, by verl's name, where it has another, e.g. ``{prompt: problem}``.
-        image_folder: where relative image paths start; default: the folder of the file.
+        image_folder: where image paths start, and which none may leave then; default: the folder of the file.
         on_missing: a row whose image file is not there is an ``error`` of the row, is left out (``skip``), or is shown
             a grey ``placeholder``.
         reference: the column that a score compares with, e.g. ``answer`` for EasyR1.

@@ -61,7 +61,7 @@ class VirftSource(RecordSource):
         coordinates: what the numbers of boxes count: ``norm1000`` (Qwen2-VL, and the published sets), ``unit``, or
             ``pixel`` of the image as it is stored.
         teach: whether the solution stands as the assistant's turn, for supervised baselines.
-        image_folder: where relative image paths start.
+        image_folder: where image paths start, and which none may leave then.
         on_missing: what becomes of a row whose image is not there: ``error``, ``skip`` or ``placeholder``.
 
     Raises:
@@ -99,7 +99,8 @@ class VirftSource(RecordSource):
             folder = folder_of(path) if image_folder is None else folder
         else:
             rows = integration("hf_datasets").open_dataset(repo=repo, path=path, split=split, revision=revision)
-        super().__init__(rows, _VirftRule(), PictureFinder(folder, on_missing))
+        is_confined = image_folder is not None or repo is not None  # others wrote what the Hub has
+        super().__init__(rows, _VirftRule(), PictureFinder(folder, on_missing, is_confined))
 
     def sample(self, position: int) -> Sample:
         """Read one row and check its solution.

@@ -63,7 +63,7 @@ class VlmEvalKitSource(RecordSource):
     Args:
         path: the file, or several.
         lead: stands between the image and the question; S2H's prompts have two ends of line there.
-        image_folder: where a relative ``image_path`` starts; default: the folder of the file.
+        image_folder: where an ``image_path`` starts, and which none may leave then; default: the folder of the file.
         on_missing: a row whose image file is not there is an ``error`` of the row, is left out (``skip``), or is shown
             a grey ``placeholder``.
 
@@ -80,7 +80,8 @@ class VlmEvalKitSource(RecordSource):
         on_missing: OnMissing = "error",
     ) -> None:
         folder = folder_of(path) if image_folder is None else Path(image_folder).expanduser()
-        super().__init__(_SharedImages(open_rows(path)), VlmEvalKitRule(lead), PictureFinder(folder, on_missing))
+        pictures = PictureFinder(folder, on_missing, image_folder is not None)
+        super().__init__(_SharedImages(open_rows(path)), VlmEvalKitRule(lead), pictures)
 
 
 class _SharedImages:

@@ -44,8 +44,8 @@ def test_sizes_are_those_of_training():
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
-        ({"images": ["../images/thing0_0.jpg"]}, RowError, "must have 2 images, but has 1"),
-        ({"images": ["../images/thing0_0.jpg", "gone.jpg"]}, RowError, "gone.jpg` must exist"),
+        ({"images": ["images/thing0_0.jpg"]}, RowError, "must have 2 images, but has 1"),
+        ({"images": ["images/thing0_0.jpg", "gone.jpg"]}, RowError, "gone.jpg` must exist"),
         ({"question": None}, RowError, "`question` and `answer`"),
         ({"dataset_source": None}, DataError, "must have `dataset_source`"),
     ],
@@ -54,7 +54,7 @@ def test_bad_rows_are_named(tmp_path, change, error, sentence):
     row = json.loads(ROOT.read_text().splitlines()[0]) | change
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(error, match=sentence):
-        make(path=str(tmp_path / "rows.jsonl"), image_folder=str(ROOT.parent)).sample(0)
+        make(path=str(tmp_path / "rows.jsonl"), image_folder=str(TINY / "twin")).sample(0)
 
 
 def test_without_a_word_both_sources_cap_sizes_alike_and_null_leaves_images_alone():

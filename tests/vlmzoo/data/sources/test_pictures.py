@@ -2,12 +2,13 @@
 
 import base64
 import io
+import json
 
 import pytest
 from PIL import Image
 
 from vlmzoo.data.images import load_image
-from vlmzoo.data.sources import RowError
+from vlmzoo.data.sources import SOURCES, RowError
 from vlmzoo.data.sources.pictures import PictureFinder, read_size
 from vlmzoo.errors import ConfigError
 
@@ -69,6 +70,39 @@ def test_what_is_no_image_is_named_with_its_kind(folder, value, kind, match):
     with pytest.raises(RowError, match=match) as caught:
         PictureFinder(folder).find(value)
     assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("way", ["../out.png", "WHOLE", "file://WHOLE", "more/../../out.png", "more/link/../out.png"])
+def test_a_record_names_no_file_outside_a_folder_that_is_given(folder, tmp_path, way):
+    inside, elsewhere = folder / "inside", tmp_path / "elsewhere" / "linked"
+    (inside / "more").mkdir(parents=True)
+    elsewhere.mkdir(parents=True)
+    for place in (folder / "out.png", elsewhere.parent / "out.png", elsewhere / "a.png", inside / "more" / "a.png"):
+        place.write_bytes((folder / "a.png").read_bytes())
+    (inside / "more" / "link").symlink_to(elsewhere)
+    confined, free = PictureFinder(inside, is_confined=True), PictureFinder(inside)
+    value = way.replace("WHOLE", str(folder / "out.png"))
+    with pytest.raises(RowError, match=r"must lie under the folder of images, .*; choose an `image_folder`") as caught:
+        confined.find(value)
+    assert caught.value.kind == "wrong value" and not confined.is_missing(value)
+    assert free.find(value)
+    for good in ("more/a.png", "more/../more/a.png", str(inside / "more" / "a.png"), "more/link/a.png"):
+        assert confined.find(good)
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_sources_hold_their_rows_to_the_folder_that_a_config_names(folder, is_given):
+    (folder / "inside").mkdir()
+    row = {"image": str(folder / "a.png"), "conversations": [{"from": "human", "value": "<image>\nWhat?"}]}
+    row["conversations"].append({"from": "gpt", "value": "A cup."})
+    (folder / "rows.json").write_text(json.dumps([row]), encoding="utf-8")
+    options = {"image_folder": str(folder / "inside")} if is_given else {}
+    source = SOURCES.build({"type": "llava_json", "path": str(folder / "rows.json"), **options})
+    if not is_given:
+        assert source.sample(0).images  # rows of one's own may name whole paths
+        return
+    with pytest.raises(RowError, match="must lie under the folder of images"):
+        source.sample(0)
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(folder, monkeypatch):
