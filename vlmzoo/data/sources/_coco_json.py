@@ -45,7 +45,7 @@ def read_coco(path: Path) -> CocoIndex:
     """Read a file; once in a process while it does not change, so that sources travel to workers as paths.
 
     Raises:
-        DataError: if the file is missing, is no such JSON, or an id stands twice.
+        DataError: if the file is missing, is no such JSON, an id stands twice, or an image lies outside its folder.
     """
     return _read_coco(path, stamp_of(path))
 
@@ -67,12 +67,24 @@ def _read_coco(path: Path, stamp: tuple[int, int]) -> CocoIndex:
     for annotation in content["annotations"]:
         by_image.setdefault(annotation.get("image_id"), []).append(annotation)
     images = _by_id(content["images"], path, "images")
+    _check_names(content["images"], path)
     return CocoIndex(
         images=dict(sorted(images.items(), key=lambda entry: str(entry[0]).zfill(20))),
         annotations=_by_id(content["annotations"], path, "annotations"),
         by_image=by_image,
         categories={entry["id"]: str(entry["name"]) for entry in content.get("categories", ())},
     )
+
+
+def _check_names(images: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Refuse names that would lead out of the folder of images."""
+    for entry in images:
+        name = str(entry.get("file_name", ""))
+        if name.startswith("/") or ".." in name.split("/"):
+            raise DataError(
+                f"`file_name` of image `{entry['id']}` of `{path}` must lead on from the folder of images, but is "
+                f"{name!r} instead; mend the file, or fetch it again."
+            )
 
 
 def _by_id(entries: Sequence[Mapping[str, Any]], path: Path, key: str) -> dict[Any, Mapping[str, Any]]:

@@ -9,8 +9,9 @@ from PIL import Image
 
 from vlmzoo.data.images import load_image
 from vlmzoo.data.sources import SOURCES, RowError
+from vlmzoo.data.sources._coco_json import read_coco
 from vlmzoo.data.sources.pictures import PictureFinder, read_size
-from vlmzoo.errors import ConfigError
+from vlmzoo.errors import ConfigError, DataError
 
 
 def test_every_way_to_write_an_image_gives_the_same_picture(folder):
@@ -103,6 +104,17 @@ def test_sources_hold_their_rows_to_the_folder_that_a_config_names(folder, is_gi
         return
     with pytest.raises(RowError, match="must lie under the folder of images"):
         source.sample(0)
+
+
+@pytest.mark.parametrize("name", ["/etc/x.jpg", "../x.jpg", "a/../../x.jpg"])
+def test_annotations_in_coco_s_form_name_no_file_outside_their_folder(tmp_path, name):
+    path = tmp_path / "instances.json"
+    image = {"id": 7, "file_name": "a..b/x.jpg", "width": 4, "height": 4}
+    path.write_text(json.dumps({"images": [image], "annotations": []}), encoding="utf-8")
+    assert read_coco(path).images
+    path.write_text(json.dumps({"images": [image | {"file_name": name}], "annotations": []}), encoding="utf-8")
+    with pytest.raises(DataError, match=r"`file_name` of image `7` of .* must lead on from the folder of images"):
+        read_coco(path)
 
 
 def test_a_picture_that_is_too_large_is_refused_by_its_header(folder, monkeypatch):
