@@ -14,7 +14,9 @@ QUICKSTART = "tests/smoke/test_training.py::test_the_quickstart_config_goes_all_
 PASSPORT = "tests/vlmzoo/hub/passport/test_passport.py"
 TWO_NODES = "tests/smoke/test_multi_node.py::test_two_nodes_train_as_one_process_does"
 COMPARE = "tests/vlmzoo/evaluation/test_compare_scores.py::test_a_file_is_compared_from_the_command_line"
+LMMS_TASKS = "tests/vlmzoo/evaluation/test_lmms_export.py::test_the_command_says_what_became_a_task"
 RUN_BY = {
+    "vlmzoo data lmms": LMMS_TASKS,
     "python eval/compare_scores.py": COMPARE,
     "make quickstart": QUICKSTART,
     "vlmzoo train tiny/quickstart": QUICKSTART,

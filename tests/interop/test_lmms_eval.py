@@ -11,6 +11,8 @@ import pytest
 from tests.interop import harness
 from vlmzoo.data.sources._tiny import TINY
 from vlmzoo.evaluation import complete
+from vlmzoo.evaluation.benchmarks import BENCHMARKS
+from vlmzoo.evaluation.lmms_export import export_tasks
 from vlmzoo.models.option_scoring import option_losses
 from vlmzoo.scoring.answer_tag import COUNTS, YES_NO, AnswerParser, is_pair
 from vlmzoo.scoring.exact_match import ExactMatch
@@ -43,6 +45,13 @@ doc_to_choice: !function functions.choices
 doc_to_target: !function functions.target
 metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
 """
+PANELS = {
+    "type": "conversations",
+    "source": {"type": "colour_panels", "panel_px": 16, "seed": 5},
+    "num_questions": 4,
+    "score": "exact_match",
+    "max_new_tokens": 6,
+}
 CARD = """---
 configs: [{config_name: in_domain, data_files: [{split: test, path: in.parquet}]}]
 ---
@@ -77,6 +86,8 @@ def folder(tmp_path_factory):
     (own / "pope.yaml").write_text(POPE.format(pope=pope, data=root / "pope.parquet"))
     (own / "choices.yaml").write_text(CHOICES.format(data=root / "pope.parquet"))
     (own / "functions.py").write_text(FUNCTIONS)
+    export_tasks({"panels": PANELS}, root / "exported")
+    shutil.copytree(root / "exported" / "panels", tasks / "panels")
     (data := root / "work" / "glab-caltech" / "FGVQA").mkdir(parents=True)  # the data set's name on the Hub
     lines = [json.dumps(row) + "\n" for row in harness.whole_fgvqa_rows()]
     (data / "test.jsonl").write_text("".join(lines))
@@ -127,7 +138,12 @@ def run_lmms_eval(folder, out, *arguments):
 @pytest.fixture(scope="module")
 def chat(folder):
     return run_lmms_eval(
-        folder, folder / "chat", "--tasks", "local_pope,vlmzoo_fgvqa,vlmzoo_nlvr2", "--gen_kwargs", "max_new_tokens=32"
+        folder,
+        folder / "chat",
+        "--tasks",
+        "local_pope,vlmzoo_fgvqa,vlmzoo_nlvr2,vlmzoo_panels",
+        "--gen_kwargs",
+        "max_new_tokens=32",
     )
 
 
@@ -180,6 +196,17 @@ def test_our_task_of_two_pictures_is_run_by_it_and_scores_as_ours(chat):
     scores = [OptionLetter()(said, row["answer"]) for said, row in zip(ours, rows, strict=True)]
     assert scores == [1.0, 0.0]
     assert results["vlmzoo_nlvr2"]["accuracy,none"] == pytest.approx(0.5)
+
+
+@pytest.mark.timeout(1800)
+def test_a_benchmark_of_ours_is_asked_and_scored_by_it_as_by_us(chat):
+    results, samples = chat
+    model, benchmark = harness.taught_model(), BENCHMARKS.build(PANELS)
+    questions = list(benchmark.questions())
+    ours = [complete(model, model.processor, [question], max_new_tokens=32)[0].text for question in questions]
+    assert [sample["filtered_resps"] for sample in samples["vlmzoo_panels"]] == ours
+    scores = [benchmark.scores["exact_match"](said, one.reference) for said, one in zip(ours, questions, strict=True)]
+    assert results["vlmzoo_panels"]["exact_match,none"] == pytest.approx(sum(scores) / len(scores))
 
 
 @pytest.mark.timeout(1800)
