@@ -18,11 +18,11 @@ def reference(
 ) -> None:
     """Write what a run's starting model thinks of all its pairs, for `reference: precomputed`."""
     from vlmzoo.config import load_config
-    from vlmzoo.config.schema import RunConfig
+    from vlmzoo.config.schema import ReferenceConfig
     from vlmzoo.runs.reference import write_reference
 
     with progress_bar("pairs") as report:
-        path = write_reference(load_config(config, overrides or [], schema=RunConfig), out, report=report)
+        path = write_reference(load_config(config, overrides or [], schema=ReferenceConfig), out, report=report)
     typer.echo(str(path))
 
 

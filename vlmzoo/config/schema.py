@@ -17,6 +17,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "PartConfig",
+    "ReferenceConfig",
     "RunConfig",
     "ScheduleConfig",
 ]
@@ -315,3 +316,10 @@ class RunConfig(_Strict):
     """What a reader of the report must know to judge its figures, a sentence each."""
     hub: HubConfig | None = None
     """Where to push the result, if anywhere."""
+
+
+class ReferenceConfig(RunConfig):
+    """A training run whose starting model is asked about all pairs beforehand."""
+
+    model: MeasuredModel
+    """Who is asked, and what learns later."""

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vlmzoo.config.schema import Count, MeasuredModel, ModelConfig, Number, Spec
+from vlmzoo.config.schema import Count, MeasuredModel, Number, Spec
 
 __all__ = [
     "AgentStudyConfig",
@@ -121,7 +121,7 @@ class AlignmentConfig(_Strict):
 class MiaConfig(_Strict):
     """Multi-image preference pairs after MIA-DPO: questions, a model's answers, and the selection of the wrong ones."""
 
-    model: ModelConfig
+    model: MeasuredModel
     """Who answers, and whose attention selects."""
     source: Spec
     """Single-image conversations, ``{type: name, …}``; it must have an end."""

@@ -35,6 +35,17 @@ def test_multi_image_pairs_are_built_from_a_config(tmp_path):
 
 
 def test_a_reference_wants_a_run_that_learns_from_pairs(tmp_path):
-    made = run("data", "reference", "tiny/quickstart", "--out", tmp_path / "file")
+    made = run("data", "reference", "tiny/quickstart", "model.pretrained=false", "--out", tmp_path / "file")
     assert made.exit_code != 0
     assert "must be of type pairs" in made.output
+
+
+def test_the_answers_of_random_weights_are_taken_for_a_reference_only_where_they_are_asked_for(tmp_path):
+    spec = tmp_path / "run.yaml"
+    rest = {"optim": {"learning_rate": 1e-3}, "num_steps": 1, "output_dir": str(tmp_path / "run")}
+    spec.write_text(yaml.safe_dump({"model": "llava-1.5-7b", "experience": {"type": "pairs", "source": CARDS}, **rest}))
+    made = run("data", "reference", spec, "--out", tmp_path / "file")
+    assert made.exit_code != 0
+    assert "`pretrained: false` random ones" in made.output
+    said = run("data", "reference", "tiny/preference", "experience.source.num_rows=2", "--out", tmp_path / "file")
+    assert said.exit_code == 0, said.output

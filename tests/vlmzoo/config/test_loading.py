@@ -1,7 +1,8 @@
 import pytest
 from pydantic import BaseModel
 
-from vlmzoo.config import AlignmentConfig, AuditConfig, EvalConfig, RunConfig, load_config
+from vlmzoo.config import AlignmentConfig, AuditConfig, EvalConfig, MiaConfig, RunConfig, load_config
+from vlmzoo.config.schema import ReferenceConfig
 from vlmzoo.errors import ConfigError
 
 RUN = """\
@@ -229,11 +230,14 @@ def test_a_model_named_on_the_command_line_replaces_the_files(tmp_path):
         (EvalConfig, "benchmarks: {one: {type: x}}"),
         (AuditConfig, "benchmark: {type: x}"),
         (AlignmentConfig, "simple: {type: x}\nhard: {type: y}"),
+        (MiaConfig, "source: {type: x}\nlayouts: {grid: {2: 1}}"),
+        (ReferenceConfig, "experience: {type: pairs}\noptim: {learning_rate: 1.0}\nnum_steps: 1"),
     ],
 )
 def test_random_weights_are_looked_at_only_where_they_are_asked_for(tmp_path, schema, rest):
     def text(model):
-        return f"model: {model}\n{rest}\noutput_dir: x\n"
+        folder = "output_dir: x\n" if "output_dir" in schema.model_fields else ""
+        return f"model: {model}\n{rest}\n{folder}"
 
     for model in ("{name: llava-1.5-7b}", "llava-1.5-7b"):
         message = fault_of(tmp_path, text(model), schema=schema)
