@@ -9,12 +9,12 @@ from rich.console import Console
 
 from vlmzoo.checkpoint import restore_training, save_model
 from vlmzoo.config import dump_resolved
-from vlmzoo.config.schema import RunConfig
+from vlmzoo.config.schema import ModelConfig, RunConfig
 from vlmzoo.distributed import barrier, is_main, rank
 from vlmzoo.errors import ConfigError, MemoryLimitError
 from vlmzoo.evaluation import BENCHMARKS
 from vlmzoo.experience import Experience
-from vlmzoo.hub import load_model, push_model
+from vlmzoo.hub import push_model
 from vlmzoo.integrations.deepspeed import (
     DeepSpeedEngine,
     join_processes,
@@ -84,7 +84,7 @@ def train_run(config: RunConfig) -> TrainedRun:
         keep_freed_memory()
     if beginning.state == "finished":
         _tell(f"`{folder.root}` is finished; it is evaluated again.")
-        model, processor = load_model(folder.final, device=device, dtype=config.model.dtype)
+        model, processor = model_of(_final(config, folder), device=device)
     else:
         random.seed(config.seed)
         torch.manual_seed(config.seed)
@@ -94,12 +94,18 @@ def train_run(config: RunConfig) -> TrainedRun:
             _tell(f"Stopped after step {last_step}; the same command goes on from there.")
             return TrainedRun(folder, {})
         if is_split and is_main():  # one rank alone cannot run a model that is split over all
-            model, processor = load_model(folder.final, device=device, dtype=model.dtype)
+            trained = _final(config, folder).model_copy(update={"dtype": str(model.dtype).removeprefix("torch.")})
+            model, processor = model_of(trained, device=device)
     train_seconds = sum(line["seconds"] for line in read_journal(folder.journal)) if is_main() else 0.0
     summary = conclude(config, folder, model.eval(), processor, train_seconds)
     if config.hub is not None and is_main():
         push_model(folder.root, config.hub.repo_id, private=config.hub.private)
     return TrainedRun(folder, summary)  # the other ranks are gone: nobody waits for a long evaluation
+
+
+def _final(config: RunConfig, folder: RunFolder) -> ModelConfig:
+    """Return the section of what the run wrote at its end, with the kernels that it was trained with."""
+    return config.model.going_on(str(folder.final))
 
 
 def _train(
@@ -109,6 +115,9 @@ def _train(
 
     Returns:
         The number of the last step taken, and whether ZeRO-3 left this rank without whole weights.
+
+    Raises:
+        MemoryLimitError: if a step does not fit into memory.
     """
     if config.experience.get("packing"):
         enable_packing(model)
