@@ -21,7 +21,7 @@ What is counted, in bytes on one rank:
 - ``cache``: in inference the keys and values of every position, 2 L B T K E e.
 - ``total``: the most at any moment. In training, beside weights and optimizer, the largest of
   (1) all activations, when the loss is known and no gradient is;
-  (2) the head's gradient (three times, where a chunk's is added to those before it) and the activations without its
+  (2) the head's gradient (twice, where a chunk's is added in place to those before it) and the activations without its
   buffers, or these, the gradient and what a block works with;
   (3) the gradients of head and blocks, the encoder's activations, and what a block of it works with;
   (4) all gradients, and e V D more for the second share of a tied table;
@@ -182,7 +182,7 @@ class _Step:
         """The first three moments, given the gradients of the head and of the blocks, and those that stand before."""
         everything, of_language, of_images = self._activations()
         logits = _FP32 * min(self.load.targets, self.chunk) * self.anatomy.vocab_size
-        shares = 1 if self.load.targets <= self.chunk else 3  # of the chunks so far, of one more, and their sum
+        shares = 1 if self.load.targets <= self.chunk else 2  # of the chunks so far, to which one more is added in place
         working = self._working(self.anatomy.language_model, self.trained.language_reads, self.load.positions)
         behind_head = of_language + of_images + max(shares * of_head + logits, of_head + working)
         reads, parts = self.trained.encoder_reads, self.anatomy.encoders
