@@ -182,7 +182,7 @@ class _Step:
         """The first three moments, given the gradients of the head and of the blocks, and those that stand before."""
         everything, of_language, of_images = self._activations()
         logits = _FP32 * min(self.load.targets, self.chunk) * self.anatomy.vocab_size
-        shares = 1 if self.load.targets <= self.chunk else 2  # of the chunks so far, to which one more is added in place
+        shares = 1 if self.load.targets <= self.chunk else 2  # of the chunks so far, and one more that is added
         working = self._working(self.anatomy.language_model, self.trained.language_reads, self.load.positions)
         behind_head = of_language + of_images + max(shares * of_head + logits, of_head + working)
         reads, parts = self.trained.encoder_reads, self.anatomy.encoders
