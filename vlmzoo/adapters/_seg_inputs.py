@@ -113,7 +113,11 @@ class SegInputs(AdapterInputs):
 
 
 def mask_target(mask: Mask, ignored: Mask | None, *, size: tuple[int, int], sample: Sample, number: int) -> Tensor:
-    """Return a mask ``(H · W,)`` of 0, 1 and 255."""
+    """Return a mask ``(H · W,)`` of 0, 1 and 255.
+
+    Raises:
+        DataError: if it stands in another frame than that of its image, or has another size.
+    """
     for one in (mask, ignored):
         if one is not None and (one.array.shape != size or one.frame.kind != "original"):
             raise DataError(

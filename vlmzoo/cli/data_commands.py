@@ -154,7 +154,11 @@ def data_verl(
 
 
 def source_of(config: str, overrides: list[str]) -> dict[str, Any]:
-    """Return the source that a file names: its own, or that of what a run learns from."""
+    """Return the source that a file names: its own, or that of what a run learns from.
+
+    Raises:
+        ConfigError: if there is neither.
+    """
     from vlmzoo.config import find_config, load_config
     from vlmzoo.config.files import read_config_file
 

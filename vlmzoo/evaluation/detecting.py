@@ -46,7 +46,11 @@ class DetectionBenchmark:
     _scores: Mapping[str, Score] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Build the scores of single answers."""
+        """Build the scores of single answers.
+
+        Raises:
+            ConfigError: if one is named twice, or cannot be built.
+        """
         object.__setattr__(self, "expected", Expected.parse(self.expected))
         names = [spec["type"] for spec in self.score_specs]
         if len(set(names)) < len(names):
@@ -103,7 +107,11 @@ class DetectionBenchmark:
         return average_precision(truth, predictions, num_resamples=self.num_resamples, seed=seed)
 
     def summarise(self, generations: Sequence[Generation], *, seed: int) -> dict[str, Interval]:
-        """Return ``ap`` and ``ap50`` with their intervals, then the means over answers."""
+        """Return ``ap`` and ``ap50`` with their intervals, then the means over answers.
+
+        Raises:
+            DataError: if no object of the classes that are asked for is annotated.
+        """
         found = self.average_precision(generations, seed=seed).intervals
         if not found:
             raise DataError("Average precision needs annotated objects of the classes that are asked for; there are 0.")

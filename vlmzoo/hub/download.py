@@ -81,7 +81,12 @@ class _Source:
         return [file.rfilename for file in info.siblings or ()]
 
     def from_hub(self, names: Sequence[str]) -> Path:
-        """Fetch what is missing, and again what is damaged."""
+        """Fetch what is missing, and again what is damaged.
+
+        Raises:
+            CheckpointError: if it is no model, or stays damaged.
+            HubError: if it cannot be fetched.
+        """
         self._check_model(names)
         wanted = model_files(names)
         try:
@@ -102,6 +107,10 @@ class _Source:
 
         Args:
             error: why the Hub is not asked.
+
+        Raises:
+            CheckpointError: if it is no model, or is damaged.
+            HubError: if no earlier call fetched all of it.
         """
         known = self._cached_names()
         try:

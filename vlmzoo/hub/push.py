@@ -94,7 +94,11 @@ class _Push:
         self.arrived: list[str] = []
 
     def run(self, *, private: bool, message: str) -> str:
-        """Send everything and return the address of the commit."""
+        """Send everything and return the address of the commit.
+
+        Raises:
+            HubError: if the Hub may not be asked, or nobody is logged in.
+        """
         if constants.is_offline_mode():
             raise HubError(f"`{self.repo_id}` was not pushed: HF_HUB_OFFLINE is set; unset it.")
         if get_token() is None:

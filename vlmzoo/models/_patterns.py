@@ -19,7 +19,14 @@ _ANY_MORE = ("more", "")  # zero segments or more: what follows the first segmen
 
 @dataclass(frozen=True)
 class Pattern:
-    """A key with placeholders; a key matches it in one way at most."""
+    """A key with placeholders; a key matches it in one way at most.
+
+    Args:
+        text: the key, with its placeholders in braces.
+
+    Raises:
+        ConfigError: if a placeholder stands twice, is no whole segment, or is the second path.
+    """
 
     text: str
 
@@ -30,7 +37,11 @@ class Pattern:
 
     @cached_property
     def segments(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of a kind and a text: the literal, or the name of the placeholder."""
+        """Pairs of a kind and a text: the literal, or the name of the placeholder.
+
+        Raises:
+            ConfigError: if a placeholder is no whole segment.
+        """
         found = []
         for segment in self.text.split("."):
             placeholder = _PLACEHOLDER.fullmatch(segment)

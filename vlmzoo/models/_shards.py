@@ -103,6 +103,11 @@ def tensors_in(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def shapes_in(path: Path) -> dict[str, Shape]:
+    """Return the shapes of all tensors of one file by key, reading no more than it must.
+
+    Raises:
+        CheckpointError: if the file cannot be read, or holds more than tensors.
+    """
     if path.suffix != ".safetensors":
         return {key: tuple(tensor.shape) for key, tensor in _load_pickled(path).items()}
     try:

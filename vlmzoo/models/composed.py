@@ -56,6 +56,9 @@ class ComposedVlm(AdapterMixin, PreTrainedModel, GenerationMixin):
 
     A family builds its parts in ``__init__``, sets ``self.language_model`` and implements :meth:`feature_maps` and
     :meth:`project`.
+
+    Raises:
+        ConfigError: if its configuration describes no language model.
     """
 
     config_class = ComposedConfig

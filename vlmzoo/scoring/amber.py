@@ -63,7 +63,11 @@ class AmberVocabulary:
     words: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Collect the words."""
+        """Collect the words.
+
+        Raises:
+            ConfigError: if ``compat`` is none that is known.
+        """
         if self.compat not in (None, "reference"):
             raise ConfigError(f"`compat` must be reference or null, but is {self.compat!r} instead.")
         known = {word for name, others in self.association.items() for word in (name, *others)}

@@ -91,6 +91,9 @@ class _OfTransformers(MaskDecoder):
         model: name of transformers' class.
         config: fields of its configuration; what is left out has transformers' own defaults.
         recipe: how pictures are prepared, by the size of the input.
+
+    Raises:
+        ConfigError: if a field is unknown, or its value cannot be used.
     """
 
     encoder_parts: Sequence[str] = ("vision_encoder.",)

@@ -33,6 +33,9 @@ class HiddenStateEncoder(Encoder):
         patch_size: side of a patch, in pixels.
         select_layer: index into the hidden states, as in transformers: 0 the embeddings, -1 the last block.
         num_prefix_tokens: tokens before the patches (CLIP's class token) that are dropped.
+
+    Raises:
+        ConfigError: if there is no such layer, or the patches do not fill the image.
     """
 
     def __init__(

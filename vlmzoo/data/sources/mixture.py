@@ -101,6 +101,9 @@ class _Quota:
 
     Args:
         weights: of the sources.
+
+    Raises:
+        ConfigError: if the smallest one would need a block that is too long.
     """
 
     def __init__(self, weights: Sequence[int]) -> None:

@@ -27,6 +27,11 @@ class _VirftRule:
     """What a row says: one image, then the problem; its solution is what rewards compare with."""
 
     def __call__(self, record: Mapping[str, Any]) -> Draft:
+        """Read one record.
+
+        Raises:
+            RowError: if it has no image, no problem or no solution.
+        """
         image = record.get("image") if record.get("image") is not None else record.get("image_path")
         if image is None:
             raise RowError("a row must have an `image` (or `image_path`), but has none.", "missing field")

@@ -98,6 +98,11 @@ class _SharedImages:
         return self.rows.place(index)
 
     def row(self, index: int) -> Mapping[str, Any]:
+        """Return a row with its image, of whichever row has it.
+
+        Raises:
+            RowError: if no row has the index that it names.
+        """
         record = self.rows.row(index)
         image = record.get("image", "")
         if not 0 < len(image) <= _LONGEST_INDEX:

@@ -23,6 +23,9 @@ class EagleVlm(ComposedVlm):
 
     Letters: K encoders, C_k channels and (h_k, w_k) grid of encoder k, N visual tokens of an image or tile, D width of
     the language model's tokens.
+
+    Raises:
+        ConfigError: if its configuration names no encoder.
     """
 
     config_class = EagleConfig
