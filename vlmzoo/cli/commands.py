@@ -169,14 +169,13 @@ def sweep(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
     from vlmzoo.config import SweepConfig, load_config
 
     checked = load_config(config, overrides or [], schema=SweepConfig)
-    if dry_run:
-        from vlmzoo.runs.checking import check_sweep
+    from vlmzoo.runs import sweep_run
+    from vlmzoo.runs.checking import check_sweep
 
-        check_sweep(checked)
+    check_sweep(checked)  # of all runs, before the first
+    if dry_run:
         _print_config(checked)
         return
-    from vlmzoo.runs import sweep_run
-
     sweep_run(checked)
 
 
@@ -185,14 +184,13 @@ def study(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
     from vlmzoo.config import StudyConfig, load_config
 
     checked = load_config(config, overrides or [], schema=StudyConfig)
-    if dry_run:
-        from vlmzoo.runs.checking import check_study
+    from vlmzoo.runs import study_run
+    from vlmzoo.runs.checking import check_study
 
-        check_study(checked)
+    check_study(checked)  # of all runs, before the first
+    if dry_run:
         _print_config(checked)
         return
-    from vlmzoo.runs import study_run
-
     study_run(checked)
 
 
@@ -201,14 +199,13 @@ def agent_study(config: ConfigArgument, overrides: Overrides = None, dry_run: Dr
     from vlmzoo.config import AgentStudyConfig, load_config
 
     checked = load_config(config, overrides or [], schema=AgentStudyConfig)
-    if dry_run:
-        from vlmzoo.runs.checking import check_agent_study
+    from vlmzoo.runs import agent_study_run
+    from vlmzoo.runs.checking import check_agent_study
 
-        check_agent_study(checked)
+    check_agent_study(checked)  # of all runs, before the first
+    if dry_run:
         _print_config(checked)
         return
-    from vlmzoo.runs import agent_study_run
-
     agent_study_run(checked)
 
 

@@ -107,3 +107,17 @@ def test_an_evaluation_with_a_wrong_name_loads_no_model(monkeypatch, tmp_path):
     overrides = ["model.path=owner/name", f"benchmarks={{x: {NOPE}}}", f"output_dir={tmp_path}/run"]
     with pytest.raises(RegistryError, match="no benchmark named `nope`"):
         evaluate.evaluate_run(load_config("eval/fast", overrides, schema=EvalConfig))
+
+
+@pytest.mark.parametrize(
+    ("command", "config", "override"),
+    [
+        ("study", "reproduce/ovip", f"arms.ovip.overrides=['experience.judge={NOPE}']"),
+        ("agent-study", "reproduce/fast", f"stages.switch.overrides=['experience.source={NOPE}']"),
+    ],
+)
+def test_a_wrong_name_of_a_later_arm_is_found_before_the_first_runs(command, config, override, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [command, config, override, f"output_dir={tmp_path}/study"])
+    assert result.exit_code == 2 and "named `nope`" in result.output
+    assert not (tmp_path / "study").exists()
