@@ -24,7 +24,6 @@ from vlmzoo.experience._prompts import PromptStream
 from vlmzoo.experience._reference import ReferenceKind, ReferenceModel
 from vlmzoo.experience.pairs import check_preference, make_pair_collator
 from vlmzoo.objectives.contrasts import CONTRASTS
-from vlmzoo.objectives.preference import PreferenceObjective
 from vlmzoo.outputs import Batch, Step
 from vlmzoo.registry import NestedSpecs
 from vlmzoo.scoring.selections import SELECTIONS
@@ -147,7 +146,6 @@ class OnlinePairsExperience:
         self.schedule = Schedule.parse(schedule)
         self.encoder = SampledPairEncoder(processor, strategy=strategy, mode=mode)
         self.collate = make_pair_collator(processor, strategy=strategy, mode=mode)
-        self._num_preferred = len(PreferenceObjective(strategy=strategy, mode=mode).preferred_roles)
         self._check(on_image_failure, shows_negative=images is not None, mode=mode)
         folder = None if run_dir is None else Path(run_dir) / "online"
         self.maker = build_maker(
