@@ -53,7 +53,10 @@ class ObjectVocabulary:
         return found
 
     def pairs_in(self, words: Sequence[str]) -> list[str]:
-        """Return what pairs of neighbouring words mean, from left to right; single words are passed over."""
+        """Return what pairs of neighbouring words mean, as the script of Object HalBench lists it, to be compared with.
+
+        They stand from left to right; single words are passed over. What is counted comes from ``merge``.
+        """
         return [word for word, is_pair in self.merge(words) if is_pair]
 
     def objects_in(self, words: Iterable[str]) -> list[tuple[str, str]]:
@@ -111,7 +114,7 @@ def count_objects(
 
 
 def chair_scores(counts: Sequence[ChairCounts], *, compat: ChairCompat | None = None) -> dict[str, float]:
-    """Return the scores of descriptions, as shares.
+    """Return the scores of descriptions as the released script of Object HalBench divides them, to be compared with.
 
     The benchmark ``object_halbench`` divides the same counts, with intervals; goldens hold the two against each other.
 

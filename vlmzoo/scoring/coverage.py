@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vlmzoo.errors import DataError
 from vlmzoo.scoring.statistics import Interval
 
-__all__ = ["Course", "CoverageMatch", "match_coverage", "ratio_difference", "score_at_coverage"]
+__all__ = ["Course", "CoverageMatch", "match_coverage", "ratio_difference"]
 
 _Array = NDArray[np.float64]
 
@@ -77,28 +77,6 @@ class CoverageMatch:
     steps: tuple[float, float]
     scores: tuple[float, float]
     difference: Interval
-
-
-def score_at_coverage(points: Sequence[tuple[float, float]], coverage: float) -> float:
-    """Return the score that a model has where its coverage is the given one, linearly between its checkpoints.
-
-    Of one model, for a table or a figure; ``match_coverage`` compares two at a coverage that both pass.
-
-    Args:
-        points: coverage and score of each checkpoint, in the order of training.
-        coverage: at which to read.
-
-    Returns:
-        The score at the last crossing, that of the latest model that covers so much.
-
-    Raises:
-        DataError: if no two neighbouring checkpoints lie on both sides of it.
-    """
-    place = _last_crossing([reached for reached, _ in points], coverage)
-    if place is None:
-        told = [round(reached, 4) for reached, _ in points]
-        raise DataError(f"`coverage` must be one that the checkpoints pass, but is {coverage}, and they reach {told}.")
-    return _read([score for _, score in points], place)
 
 
 def match_coverage(

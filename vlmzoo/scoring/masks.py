@@ -83,10 +83,9 @@ def mask_overlap(
 
 
 def mean_iou(overlaps: Sequence[MaskOverlap], *, compat: bool = False, is_reduced: bool = False) -> float:
-    """Return gIoU: the mean over masks of their IoU.
+    """Return gIoU, the mean over masks of their IoU, as LISA's released evaluation sums it, to be compared with.
 
-    Benchmarks tell the same mean with an interval, ``bootstrap_interval`` of each mask's ``iou``; the sum over ranks is
-    for comparison with published figures only.
+    Benchmarks tell the same mean with an interval, ``bootstrap_interval`` of each mask's ``iou``.
 
     Source: LISA, arXiv:2308.00692, section 4.1.
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmzoo.errors import DataError
-from vlmzoo.scoring.coverage import Course, match_coverage, ratio_difference, score_at_coverage
+from vlmzoo.scoring.coverage import Course, match_coverage, ratio_difference
 
 
 def make_course(points, *, num_seeds=1, num_questions=40, noise=0.0, seed=0):
@@ -25,11 +25,11 @@ def make_course(points, *, num_seeds=1, num_questions=40, noise=0.0, seed=0):
 
 
 def test_scores_are_read_where_checkpoints_pass_the_coverage_last():
-    points = [(0.6, 0.3), (0.8, 0.2), (0.7, 0.1)]
-    assert score_at_coverage(points, 0.75) == pytest.approx(0.15)
-    assert score_at_coverage(points, 0.65) == pytest.approx(0.275)
-    with pytest.raises(DataError, match="must be one that the checkpoints pass, but is 0.9"):
-        score_at_coverage(points, 0.9)
+    first = make_course([(0.6, 0.3), (0.8, 0.2), (0.7, 0.1)])
+    match = match_coverage(first, make_course([(0.6, 0.3), (0.75, 0.2)]))
+    assert match.steps == pytest.approx((30, 20)) and match.scores == pytest.approx((0.15, 0.2))
+    match = match_coverage(first, make_course([(0.6, 0.3), (0.65, 0.2)]))
+    assert match.steps == pytest.approx((5, 20)) and match.scores == pytest.approx((0.275, 0.2))
 
 
 def test_the_end_of_the_second_is_where_both_are_read():

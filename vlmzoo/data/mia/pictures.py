@@ -79,9 +79,9 @@ def grid_layout(num_images: int, *, tile_px: int = TILE_PX, margin_px: int = MAR
 
 
 def read_grid_shape(size: Size, *, tile_px: int = TILE_PX) -> tuple[int, int]:
-    """Return rows and columns of a collage from its size, as the authors' selection does; exact for its five sizes.
+    """Return rows and columns of a collage from its size, as MIA-DPO's released selection does, to be compared with.
 
-    It reads published collages, of which no more is known. Those that are made here keep their layout.
+    It is exact for the authors' five sizes of collage, of which no more is known. Those made here keep their layout.
     """
     width, height = size
     return height // tile_px, width // tile_px

@@ -110,9 +110,9 @@ def greedy_perplexity(max_logprobs: Sequence[float]) -> float:
 
 
 def reference_keeps(candidate: Candidate, thresholds: Thresholds | None = None) -> bool:
-    """Apply the whole of the released rule: attention, perplexity above 1.1, another answer, neither of them empty.
+    """Say whether MIA-DPO's released selection keeps an answer, to be compared with; a build uses ``PostSelection``.
 
-    For comparison with published pairs only; ``PostSelection`` is what a build uses.
+    The rule: the attention's limit, a perplexity above 1.1, another answer than the chosen one, neither of them empty.
     """
     return (
         (thresholds or Thresholds.published()).admits(candidate)

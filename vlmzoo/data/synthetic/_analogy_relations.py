@@ -54,9 +54,9 @@ def rules(first: Panel, second: Panel) -> dict[Label, Rule]:
 
 
 def labels_met(first: Panel, second: Panel, third: Panel) -> list[Label]:
-    """Return all combinations that three panels of one kind follow.
+    """Return all combinations that three panels of one kind follow by S2H's definitions: puzzles are checked with it.
 
-    It checks puzzles that are done: the generator makes panels by :func:`rules`, and never asks.
+    Goldens hold the authors' own puzzles against it, and ours; the generator makes panels by :func:`rules`.
     """
     met = rules(first, second).items()
     return [label for label, rule in met if rule.is_met(_mask(third, label.domain, label.attribute))]

@@ -45,10 +45,10 @@ class FifoQueue(Generic[T]):
 
 
 def ranked_advantages(scores: Sequence[float], *, eps: float = 1e-6) -> list[tuple[int, float]]:
-    """Return the order in which OViP's GRPO trains a prompt's answers, and their advantages, the best first.
+    """Return order and advantages with which OViP's released GRPO trains a prompt's answers, to be compared with.
 
-    For comparison with published runs only: sorted, the first updates see only good answers and the last only bad
-    ones. The library's own GRPO (``objectives/policy_gradient.py``) shuffles.
+    Sorted, the best first, the first updates see only good answers and the last only bad ones. The library's own GRPO
+    (``objectives/policy_gradient.py``) shuffles.
 
     Source: OViP, arXiv:2505.15963, released code, trainer of GRPO with a buffer.
 
