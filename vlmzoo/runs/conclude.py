@@ -44,7 +44,9 @@ def conclude(config: RunConfig, folder: RunFolder, model: Any, processor: Any, t
     }
     if config.evaluation:
         first = BENCHMARKS.build(next(iter(config.evaluation.values())))
-        summary["reload_identical"] = reload_is_identical(model, processor, folder.final, first)
+        summary["reload_identical"] = reload_is_identical(
+            model, processor, folder.final, first, attn_implementation=config.model.attn_implementation
+        )
     summary["peak_rss_mb"] = round(max(peaks["peak_rss_mb"], peak_rss_mb()), 1)
     write_report(
         folder,

@@ -24,7 +24,9 @@ __all__ = ["gallery_of", "reload_is_identical"]
 _GOOD_IOU = 0.5  # from which a mask counts as found, the field's convention
 
 
-def reload_is_identical(model: Any, processor: Any, folder: Path, benchmark: Benchmark) -> bool:
+def reload_is_identical(
+    model: Any, processor: Any, folder: Path, benchmark: Benchmark, *, attn_implementation: str | None = None
+) -> bool:
     """Load a saved model through transformers' Auto classes, and compare weights and one answer.
 
     Args:
@@ -32,6 +34,7 @@ def reload_is_identical(model: Any, processor: Any, folder: Path, benchmark: Ben
         processor: of the model.
         folder: where both were saved.
         benchmark: its first question is asked.
+        attn_implementation: that the model was loaded with, so that both answer with the same kernels.
 
     Returns:
         Whether every tensor is equal bit for bit and the greedy answers agree.
@@ -45,7 +48,10 @@ def reload_is_identical(model: Any, processor: Any, folder: Path, benchmark: Ben
     (before,) = complete(model, processor, [question], max_new_tokens=limit)
     device = model.device
     model.to("cpu")  # the device holds one model at a time
-    (after,) = complete(loaded.to(device), reloaded_processor, [question], max_new_tokens=limit)
+    loaded.to(device)
+    if attn_implementation is not None:
+        loaded.set_attn_implementation(attn_implementation)
+    (after,) = complete(loaded, reloaded_processor, [question], max_new_tokens=limit)
     loaded.to("cpu")
     model.to(device)
     return before == after

@@ -2,10 +2,13 @@
 
 import importlib
 
-from tests.vlmzoo.runs.test_sweep import RUN
+from tests.vlmzoo.runs.test_sweep import QUESTIONS, RUN, SIMPLE
+from vlmzoo import build_model
+from vlmzoo.checkpoint import save_model
 from vlmzoo.config import RunConfig
 from vlmzoo.config.loading import check_config
-from vlmzoo.runs import train_run
+from vlmzoo.evaluation import BENCHMARKS
+from vlmzoo.runs import quality, train_run
 
 training = importlib.import_module("vlmzoo.runs.train")
 
@@ -30,3 +33,21 @@ def test_a_run_is_read_back_with_the_quantization_that_it_was_trained_with(tmp_p
     config = check_config({**RUN, "model": model}, schema=RunConfig, origin="test")
     read = training._final(config, folder)
     assert (read.path, read.quantization, read.dtype, read.adapters) == (str(folder.final), "nf4", "bfloat16", [])
+
+
+def test_what_was_saved_is_compared_under_the_attention_that_it_was_trained_with(tmp_path, monkeypatch):
+    architecture = RUN["model"]["architecture"]
+    model = build_model(architecture, attn_implementation="eager")
+    save_model(model, model.processor, tmp_path / "final")
+    asked, complete = [], quality.complete
+
+    def noted(model, *args, **options):
+        asked.append(model.get_decoder().config._attn_implementation)
+        return complete(model, *args, **options)
+
+    monkeypatch.setattr(quality, "complete", noted)
+    benchmark = BENCHMARKS.build({**QUESTIONS, "task": SIMPLE, "kind": "image"})
+    assert quality.reload_is_identical(
+        model, model.processor, tmp_path / "final", benchmark, attn_implementation="eager"
+    )
+    assert asked == ["eager", "eager"]
