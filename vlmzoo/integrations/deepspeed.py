@@ -1,5 +1,6 @@
 """DeepSpeed: ZeRO, accumulation, precision and several nodes, behind the loop's ``Engine``."""
 
+import atexit
 import json
 import math
 import os
@@ -8,6 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,21 @@ def join_processes() -> None:
         # A shared-memory kernel for inference that training never calls; compiling it would take minutes.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(verbose=False)
+    _leave_at_exit()
+
+
+@cache
+def _leave_at_exit() -> None:
+    """Let gloo's threads end before the interpreter does, which now and then is aborted otherwise.
+
+    NCCL's are left alone: where a rank has failed, leaving could wait for it for ever.
+    """
+
+    def leave() -> None:
+        if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+            torch.distributed.destroy_process_group()
+
+    atexit.register(leave)
 
 
 def _alone() -> dict[str, str]:
