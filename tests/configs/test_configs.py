@@ -26,7 +26,8 @@ from vlmzoo.config.files import read_config_file
 from vlmzoo.experience.curriculum import steps_of_phases
 from vlmzoo.runs import train_run
 from vlmzoo.runs.agent_study import plan_agent_study
-from vlmzoo.runs.checking import check_agent_study, check_evaluation, check_run, check_study, check_sweep
+from vlmzoo.runs.checking import check_evaluation, check_run
+from vlmzoo.runs.checking_plans import check_agent_study, check_study, check_sweep
 from vlmzoo.runs.journal import read_journal
 from vlmzoo.runs.study import plan_study
 from vlmzoo.runs.sweep import plan_arms

@@ -170,7 +170,7 @@ def sweep(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
 
     checked = load_config(config, overrides or [], schema=SweepConfig)
     from vlmzoo.runs import sweep_run
-    from vlmzoo.runs.checking import check_sweep
+    from vlmzoo.runs.checking_plans import check_sweep
 
     check_sweep(checked)  # of all runs, before the first
     if dry_run:
@@ -185,7 +185,7 @@ def study(config: ConfigArgument, overrides: Overrides = None, dry_run: DryRun =
 
     checked = load_config(config, overrides or [], schema=StudyConfig)
     from vlmzoo.runs import study_run
-    from vlmzoo.runs.checking import check_study
+    from vlmzoo.runs.checking_plans import check_study
 
     check_study(checked)  # of all runs, before the first
     if dry_run:
@@ -200,7 +200,7 @@ def agent_study(config: ConfigArgument, overrides: Overrides = None, dry_run: Dr
 
     checked = load_config(config, overrides or [], schema=AgentStudyConfig)
     from vlmzoo.runs import agent_study_run
-    from vlmzoo.runs.checking import check_agent_study
+    from vlmzoo.runs.checking_plans import check_agent_study
 
     check_agent_study(checked)  # of all runs, before the first
     if dry_run:

@@ -6,8 +6,7 @@ What takes seconds to import is imported where a configuration has something of 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmzoo.config import AgentStudyConfig, EvalConfig, ModelConfig, RunConfig, StudyConfig, SweepConfig
-from vlmzoo.data.sources import SOURCES
+from vlmzoo.config import EvalConfig, ModelConfig, RunConfig
 from vlmzoo.errors import ConfigError
 from vlmzoo.experience import EXPERIENCES
 from vlmzoo.integrations.deepspeed import load_deepspeed_json
@@ -15,7 +14,7 @@ from vlmzoo.objectives import OBJECTIVES
 from vlmzoo.runs.policy import check_experience, check_objective
 from vlmzoo.zoo import load_card
 
-__all__ = ["check_agent_study", "check_evaluation", "check_run", "check_study", "check_sweep"]
+__all__ = ["check_evaluation", "check_run"]
 
 
 def check_run(config: RunConfig) -> None:
@@ -43,48 +42,6 @@ def check_evaluation(config: EvalConfig) -> None:
     """
     _check_model(config.model)
     _check_benchmarks(config.benchmarks)
-
-
-def check_sweep(config: SweepConfig) -> None:
-    """Check every run of a sweep.
-
-    Raises:
-        ConfigError: if the sweep cannot be planned, or a run is faulty.
-        RegistryError: if a name is unknown.
-    """
-    from vlmzoo.runs.sweep import plan_arms
-
-    for arm in plan_arms(config):
-        for run in arm.runs:
-            check_run(run)
-
-
-def check_study(config: StudyConfig) -> None:
-    """Check every run of a study, and what its pairs are made of.
-
-    Raises:
-        ConfigError: if the study cannot be planned, or a run is faulty.
-        RegistryError: if a name is unknown.
-    """
-    from vlmzoo.runs.study import plan_study
-
-    for run in plan_study(config):
-        check_run(run.config)
-        if run.pairs is not None:
-            SOURCES.check(run.pairs.source)
-
-
-def check_agent_study(config: AgentStudyConfig) -> None:
-    """Check every training of a study of an agent.
-
-    Raises:
-        ConfigError: if the study cannot be planned, or a run is faulty.
-        RegistryError: if a name is unknown.
-    """
-    from vlmzoo.runs.agent_study import plan_agent_study
-
-    for stage in plan_agent_study(config):
-        check_run(stage.config)
 
 
 def _check_model(config: ModelConfig) -> None:
