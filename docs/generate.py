@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from generate_names import names_page, names_table
 
 from vlmzoo.zoo import list_models, model_info
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
-
-from generate_names import names_page, names_table  # noqa: E402
-
 CLAIMS = ROOT / "docs" / "claims.yaml"
 QUICKSTART = ROOT / "docs" / "results" / "quickstart.md"
 STATES = ("shown", "partly", "missed", "not run")
@@ -131,15 +128,12 @@ def quickstart_table() -> str:
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in QUICKSTART.read_text(encoding="utf-8").split("\n\n")[2].splitlines()
     ]
-    head = rows[0]
-    lines = ["| seed | simple image | simple text | swapped image | hard image | hard text | training + evaluation |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    names = ("simple image", "simple text", "swapped image", "hard image", "hard text")
+    lines = [f"| seed | {' | '.join(names)} | training + evaluation |", "|---|---|---|---|---|---|---|"]
     for row in rows[2:]:
-        cell = dict(zip(head, row, strict=True))
-        scores = [cell[f"{name}"].split(" ")[0] for name in ("simple image", "simple text", "swapped image")]
-        scores += [cell[name].split(" ")[0] for name in ("hard image", "hard text")]
-        seconds = int(cell["training, s"]) + int(cell["evaluation, s"])
-        lines.append(f"| {cell['seed']} | {' | '.join(scores)} | {seconds} s |")
+        cell = dict(zip(rows[0], row, strict=True))
+        scores = " | ".join(cell[name].split(" ")[0] for name in names)  # without its interval
+        lines.append(f"| {cell['seed']} | {scores} | {int(cell['training, s']) + int(cell['evaluation, s'])} s |")
     return "\n".join(lines)
 
 

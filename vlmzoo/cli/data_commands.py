@@ -153,6 +153,21 @@ def data_verl(
         typer.echo(str(path))
 
 
+def data_lmms(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Of an evaluation, e.g. eval/fast.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder, new or empty, for `--include_path`.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides.")] = None,
+) -> None:
+    """Write the benchmarks of an evaluation as tasks of lmms-eval, which score as ours do."""
+    from vlmzoo.config import EvalConfig, load_config
+    from vlmzoo.evaluation.lmms_export import export_tasks
+
+    benchmarks = load_config(config, overrides or [], schema=EvalConfig).benchmarks
+    left_out = export_tasks(benchmarks, out)
+    for label in benchmarks:
+        typer.echo(f"{label}: {left_out[label]}" if label in left_out else f"{label}: task vlmzoo_{label}")
+
+
 def source_of(config: str, overrides: list[str]) -> dict[str, Any]:
     """Return the source that a file names: its own, or that of what a run learns from.
 
@@ -236,18 +251,3 @@ def _spread(values: dict[str, float], unit: str) -> str:
     if low == top:
         return f", all {low} {unit}"
     return f", {low} to {top} {unit}, half up to {median}, 95 % up to {high}"
-
-
-def data_lmms(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Of an evaluation, e.g. eval/fast.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder, new or empty, for `--include_path`.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides.")] = None,
-) -> None:
-    """Write the benchmarks of an evaluation as tasks of lmms-eval, which score as ours do."""
-    from vlmzoo.config import EvalConfig, load_config
-    from vlmzoo.evaluation.lmms_export import export_tasks
-
-    benchmarks = load_config([config, *(overrides or [])], schema=EvalConfig).benchmarks
-    left_out = export_tasks(benchmarks, out)
-    for label in benchmarks:
-        typer.echo(f"{label}: {left_out[label]}" if label in left_out else f"{label}: task vlmzoo_{label}")

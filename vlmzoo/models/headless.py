@@ -61,8 +61,8 @@ class _HeadlessMixin:
             ConfigError: if the folder of the configuration has adapters, which nothing here would run, or names
                 another folder for its weights.
         """
-        folder = Path(getattr(self.config, "_name_or_path", "") or "")
-        if (folder / MANIFEST).is_file():
+        folder = getattr(self.config, "_name_or_path", None)
+        if folder and (Path(folder) / MANIFEST).is_file():
             raise ConfigError(
                 f"{folder} has adapters, or weights that lie elsewhere, which a model without its head does not run; "
                 "merge them first: `vlmzoo export FOLDER --merge --out MERGED`."
@@ -94,9 +94,10 @@ class _HeadlessMixin:
             pixel_values: ``(images, 3, H, W)`` in the order of the placeholders.
             kwargs: passed to the decoder.
         """
-        return self._run_decoder(  # type: ignore[attr-defined]
+        outputs: Any = self._run_decoder(  # type: ignore[attr-defined]
             input_ids=input_ids, inputs_embeds=inputs_embeds, pixel_values=pixel_values, **kwargs
-        )[0]
+        )
+        return outputs[0]
 
 
 class HeadlessLlava(_HeadlessMixin, LlavaVlm):

@@ -67,3 +67,10 @@ def test_adapters_are_not_left_out_without_a_word(name, tmp_path):
         AutoModel.from_config(config)
     with pytest.raises(ConfigError, match=r"vlmzoo export FOLDER --merge"):
         AutoModel.from_pretrained(folder)
+
+
+def test_a_manifest_that_lies_about_where_one_works_is_nobodys(name, tmp_path, monkeypatch):
+    config = build_model(load_card(name).miniature()).config
+    (tmp_path / "vlmzoo.json").write_text("{}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert type(AutoModel.from_config(config)) is CLASSES[name]
